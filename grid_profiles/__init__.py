@@ -1,0 +1,1 @@
+"""Protocol knowledge as data: one TOML file per protocol."""
