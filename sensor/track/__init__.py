@@ -1,0 +1,1 @@
+"""State that lives between packets; every table is bounded."""

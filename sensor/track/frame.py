@@ -1,0 +1,232 @@
+"""One captured frame: link layer, network layer, and to whom it is handed on.
+
+The loop over a batch is compiled; ``sensor.native`` is its plain front door. Frames that no decoder here
+reads get one generic row (``udp``, ``ip``, ``ethernet``) that says who sent to whom.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from sensor.jit import kernel
+from sensor.track.goose import emit_goose
+from sensor.track.state import (
+    CLAIMED,
+    ETHERNET,
+    IP,
+    MAX_FRAME,
+    MESSAGES,
+    OPEN,
+    POINTS,
+    ROLE_CLIENT,
+    ROLE_PEER,
+    ROLE_SERVER,
+    UDP,
+    Count,
+    conversation,
+    open_row,
+)
+from sensor.track.table import intern
+from sensor.track.tcp import on_tcp
+from sensor.wire.ip import parse_ipv4, parse_ipv6
+from sensor.wire.link import TYPE_ARP, TYPE_GOOSE, TYPE_IPV4, TYPE_IPV6, parse_link
+from sensor.wire.octets import be16
+from sensor.wire.status import MALFORMED, OK, TRUNCATED, UNSUPPORTED
+
+SPARE: Final = 16_384  # points and messages of a PDU that waited
+
+_FRAMES, _BYTES, _ETH, _VLAN = int(Count.FRAMES), int(Count.BYTES), int(Count.ETH), int(Count.VLAN)
+_IP4, _IP6, _ARP = int(Count.IP), int(Count.IPV6), int(Count.ARP)
+_TCP, _UDP, _ICMP, _ICMP6 = int(Count.TCP), int(Count.UDP), int(Count.ICMP), int(Count.ICMPV6)
+_OTHER, _FRAGMENTS = int(Count.OTHER), int(Count.FRAGMENTS)
+_CUT, _BAD, _CLAIMED = int(Count.TRUNCATED), int(Count.MALFORMED), int(Count.CLAIMED)
+
+
+@kernel
+def decode_frames(
+    memory: Any,
+    names: Any,
+    pool: Any,
+    claimed: Any,
+    first: int,
+    data: Any,
+    offset: Any,
+    caplen: Any,
+    wirelen: Any,
+    ts: Any,
+    link: Any,
+    number: Any,
+) -> int:
+    """Decode from frame ``first`` on until all are done or room for rows is short; returns the next frame."""
+    for i in range(first, len(offset)):
+        size = min(np.int64(caplen[i]), MAX_FRAME)
+        if POINTS - memory.cursor[1] < 8 * size + SPARE or MESSAGES - memory.cursor[0] < size + SPARE:
+            return i
+        memory.counters[_FRAMES] += 1
+        memory.counters[_BYTES] += wirelen[i]
+        context = memory.context
+        context.ts = ts[i]
+        context.frame = number[i]
+        context.flags = 0
+        context.stream = -1
+        context.src = 0
+        context.dst = 0
+        begin = np.int64(offset[i])
+        taken = _frame(memory, names, pool, data, begin, begin + size, link[i], np.int64(wirelen[i]))
+        claimed[i] = taken
+        memory.counters[_CLAIMED] += taken == CLAIMED
+    return len(offset)
+
+
+@kernel
+def _frame(
+    memory: Any, names: Any, pool: Any, data: Any, begin: int, end: int, link: int, wirelen: int
+) -> int:
+    counters = memory.counters
+    status, kind, at, mac, vlan = parse_link(data, begin, end, link)
+    if link == 1 and status != TRUNCATED:
+        counters[_ETH] += 1
+    if vlan >> 12:
+        counters[_VLAN] += 1
+    if mac >= 0:
+        _macs(memory, names, data, mac, wirelen)
+    if status != OK:
+        _refuse(memory, status)
+        return OPEN
+    if kind == TYPE_IPV4 or kind == TYPE_IPV6:
+        return _internet(memory, names, pool, data, at, end, kind, wirelen)
+    if (
+        kind == TYPE_GOOSE
+        and mac >= 0
+        and emit_goose(memory, names, data, at, end, begin + wirelen, vlan & 0xFFF)
+    ):
+        return CLAIMED
+    counters[_ARP if kind == TYPE_ARP else _OTHER] += 1
+    _plain(memory, names, ETHERNET, kind, vlan & 0xFFF, wirelen)
+    return OPEN
+
+
+@kernel
+def _refuse(memory: Any, status: int) -> None:
+    if status == TRUNCATED:
+        memory.counters[_CUT] += 1
+    elif status == MALFORMED:
+        memory.counters[_BAD] += 1
+    else:
+        memory.counters[_OTHER] += 1
+
+
+@kernel
+def _macs(memory: Any, names: Any, data: Any, mac: int, wirelen: int) -> None:
+    """Endpoints of the link layer, from the header's two MAC addresses."""
+    key = memory.scratch
+    context = memory.context
+    key[0] = 1
+    for i in range(6):
+        key[1 + i] = data[mac + 6 + i]
+    context.src = intern(names.endpoints, key, 0, 7)
+    for i in range(6):
+        key[1 + i] = data[mac + i]
+    context.dst = intern(names.endpoints, key, 0, 7)
+    _seen(memory, context.src, context.dst, 0, context.ts, wirelen)
+
+
+@kernel
+def _seen(memory: Any, src: int, dst: int, mac: int, ts: int, size: int) -> None:
+    host = memory.hosts[src]
+    if host.sent + host.received == 0:
+        host.first = ts
+    host.last = ts
+    host.sent += 1
+    host.bytes_sent += size
+    if mac and host.mac != mac:
+        if host.mac:
+            host.moves += 1
+        host.mac = mac
+    host = memory.hosts[dst]
+    if host.sent + host.received == 0:
+        host.first = ts
+    host.last = ts
+    host.received += 1
+    host.bytes_received += size
+
+
+@kernel
+def _address(names: Any, memory: Any, data: Any, at: int, size: int) -> int:
+    key = memory.scratch
+    key[0] = 4 if size == 4 else 6
+    for i in range(size):
+        key[1 + i] = data[at + i]
+    return intern(names.endpoints, key, 0, 1 + size)
+
+
+@kernel
+def _internet(
+    memory: Any, names: Any, pool: Any, data: Any, at: int, end: int, kind: int, wirelen: int
+) -> int:
+    counters = memory.counters
+    context = memory.context
+    if kind == TYPE_IPV4:
+        counters[_IP4] += 1
+        status, proto, payload, wire_end = parse_ipv4(data, at, end)
+        address, size = at + 12, 4
+    else:
+        counters[_IP6] += 1
+        status, proto, payload, wire_end = parse_ipv6(data, at, end)
+        address, size = at + 8, 16
+    if end - address < 2 * size or status == MALFORMED or status == TRUNCATED:
+        counters[_CUT if status == TRUNCATED else _BAD] += 1
+        _plain(memory, names, ETHERNET, kind, 0, wirelen)
+        return OPEN
+    mac = context.src
+    context.src = _address(names, memory, data, address, size)
+    context.dst = _address(names, memory, data, address + size, size)
+    _seen(memory, context.src, context.dst, mac, context.ts, wirelen)
+    if status == UNSUPPORTED:
+        counters[_FRAGMENTS] += 1
+    elif proto == 6:
+        counters[_TCP] += 1
+        return on_tcp(memory, names, pool, data, payload, end, wire_end)
+    elif proto == 17:
+        counters[_UDP] += 1
+        _datagram(memory, names, data, payload, min(end, wire_end), wirelen)
+        return OPEN
+    if proto == 1:
+        counters[_ICMP] += 1
+    elif proto == 58:
+        counters[_ICMP6] += 1
+    _plain(memory, names, IP, proto, 0, wirelen)
+    return OPEN
+
+
+@kernel
+def _plain(memory: Any, names: Any, proto: int, kind: int, vlan: int, size: int) -> None:
+    """A row for a frame that no native decoder reads: who sent what sort of thing to whom."""
+    context = memory.context
+    context.role = ROLE_PEER
+    conv = conversation(memory, names, proto, context.src, context.dst, kind, 0, vlan)
+    row = open_row(memory, proto, conv)
+    row.kind = kind
+    row.size = size
+
+
+@kernel
+def _datagram(memory: Any, names: Any, data: Any, at: int, end: int, size: int) -> None:
+    """UDP (RFC 768) of no native protocol; the side with the lower port serves."""
+    if end - at < 8:
+        memory.counters[_CUT] += 1
+        _plain(memory, names, IP, 17, 0, size)
+        return
+    context = memory.context
+    sport, dport = be16(data, at), be16(data, at + 2)
+    if dport <= sport:
+        context.role = ROLE_CLIENT
+        conv = conversation(memory, names, UDP, context.src, context.dst, dport, 0, 0)
+    else:
+        context.role = ROLE_SERVER
+        conv = conversation(memory, names, UDP, context.dst, context.src, sport, 0, 0)
+    row = open_row(memory, UDP, conv)
+    row.kind = 0
+    row.size = size

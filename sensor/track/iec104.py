@@ -1,0 +1,43 @@
+"""IEC 60870-5-104 messages: an APDU becomes a row, its information objects become points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sensor.jit import kernel
+from sensor.track.state import IEC104, add_point, conversation, open_row
+from sensor.wire.iec104 import iec104_element, iec104_objects, mark_select, parse_iec104
+from sensor.wire.octets import le16, le24
+
+
+@kernel
+def emit_iec104(memory: Any, names: Any, buf: Any, at: int, end: int) -> None:
+    """One complete APDU ``buf[at:end]`` of the frame in ``state.context``."""
+    context = memory.context
+    flow = memory.streams.flows[context.flow]
+    if flow.conv < 0:
+        flow.conv = conversation(memory, names, IEC104, context.client, context.server, context.port, 0, 0)
+    row = open_row(memory, IEC104, flow.conv)
+    parse_iec104(buf, at, end, row)
+    if row.kind < 0:
+        return
+    count, step, element = iec104_objects(buf, at, end)
+    if count == 0:
+        return
+    common = le16(buf, at + 10) << 24
+    sequence = buf[at + 7] & 0x80 != 0
+    address = le24(buf, at + 12)
+    for i in range(count):
+        here = element + i * step
+        if not sequence:
+            address = le24(buf, here - 3)
+        value, quality, select = iec104_element(buf, here, row.kind)
+        if i == 0:
+            row.value = value
+            if select:
+                mark_select(row)
+        add_point(memory, row, row.kind, common | (address & 0xFFFFFF), np.float64(value), quality)
+        if sequence:
+            address += 1

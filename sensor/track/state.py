@@ -1,0 +1,199 @@
+"""Everything the native engine remembers between frames, and where it writes.
+
+The engine is one compiled loop (``sensor.native``); this module lays out its memory. Every array has a
+fixed size, so memory does not grow with traffic.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from grid_profiles.vocabulary import MESSAGE, POINT, Role
+from sensor.jit import kernel
+from sensor.names import Names
+from sensor.track.streams import STREAMS, clear_streams
+from sensor.track.table import MAX_ENTRIES, intern
+from sensor.track.transactions import BUCKETS, REQUEST, WAYS
+
+MAX_LEAVES: Final = 4096
+MAX_FRAME: Final = 66_000  # bytes of one frame that are looked at; IP cannot carry more
+
+MESSAGES: Final = 1 << 18
+POINTS: Final = 1 << 20
+"""Rows that one call of the engine may write; a frame of coils alone can need 528,000 points."""
+
+TCP, UDP, IP, ETHERNET, MODBUS, IEC104, GOOSE = range(1, 8)
+"""Profile ids with native decoders (grid_profiles.loader gives the same)."""
+
+
+OPEN, CLAIMED, FRAMING = 0, 1, 2
+"""What becomes of a frame: its data are for another engine, for none, or it only helps another to follow."""
+
+
+class Count(IntEnum):
+    """Index into ``MEMORY.counters``."""
+
+    FRAMES = 0
+    BYTES = 1
+    ETH = 2
+    VLAN = 3
+    IP = 4
+    IPV6 = 5
+    ARP = 6
+    TCP = 7
+    UDP = 8
+    ICMP = 9
+    ICMPV6 = 10
+    OTHER = 11
+    FRAGMENTS = 12
+    TRUNCATED = 13
+    MALFORMED = 14
+    GAPS = 15
+    RETRANSMITTED = 16
+    OVERLAPS = 17
+    LOST_WAITING = 18
+    FOREIGN = 19
+    UNDECODED_BYTES = 20
+    CLAIMED = 21
+
+
+HOST: Final = np.dtype(
+    [
+        ("first", "i8"),
+        ("last", "i8"),
+        ("sent", "i8"),  # frames with this source
+        ("received", "i8"),
+        ("bytes_sent", "i8"),
+        ("bytes_received", "i8"),
+        ("mac", "i8"),  # endpoint id of the MAC that last sent for this IP address; 0 none
+        ("moves", "i8"),  # how often that MAC changed
+    ]
+)
+
+CONTEXT: Final = np.dtype(
+    [
+        ("ts", "i8"),
+        ("frame", "i8"),
+        ("src", "i8"),
+        ("dst", "i8"),
+        ("client", "i8"),
+        ("server", "i8"),
+        ("port", "i8"),  # of the server
+        ("stream", "i8"),
+        ("flow", "i8"),  # row in STREAMS.flows
+        ("role", "i8"),
+        ("flags", "i8"),
+    ]
+)
+"""What the messages of one frame have in common; one record, reused."""
+
+MEMORY: Final = np.dtype(
+    [
+        ("context", CONTEXT),
+        ("cursor", "i8", (2,)),  # rows written to messages and points
+        ("counters", "i8", (len(Count),)),
+        ("ports", "i8", (65_536,)),  # protocol that owns a TCP port, 0 none
+        ("unit_text", "i8", (256,)),  # text id of "unit N"
+        ("scratch", "u1", (64,)),
+        ("where", "i8", (8,)),
+        ("tags", "i8", (MAX_LEAVES,)),
+        ("begins", "i8", (MAX_LEAVES,)),
+        ("ends", "i8", (MAX_LEAVES,)),
+        ("hosts", HOST, (MAX_ENTRIES,)),  # by endpoint id
+        ("requests", REQUEST, (BUCKETS * WAYS,)),  # of Modbus
+        ("streams", STREAMS),
+        ("messages", MESSAGE, (MESSAGES,)),
+        ("points", POINT, (POINTS,)),
+    ]
+)
+"""The whole engine in one record: a kernel gets one pointer, nothing is allocated per frame, and the size
+is known before the first frame. The operating system gives pages only as they are touched."""
+
+
+class Tables(NamedTuple):
+    """Name tables of the run, shared with ``sensor.names.Names``."""
+
+    endpoints: Any  # TABLE record
+    texts: Any
+    conversations: Any
+
+
+def make_memory(names: Names) -> Any:
+    """A MEMORY record (array of one), ready for the first frame."""
+    memory = np.zeros(1, MEMORY)
+    clear_streams(memory["streams"][0])
+    for name, ident in (("modbus", MODBUS), ("iec104", IEC104)):
+        memory["ports"][0][list(names.registry.by_name(name).transport.tcp)] = ident
+    memory["unit_text"][0] = [names.intern_text(f"unit {unit}") for unit in range(256)]
+    return memory
+
+
+@kernel
+def conversation(
+    memory: Any, names: Any, proto: int, client: int, server: int, port: int, sub: int, vlan: int
+) -> int:
+    """Number of a conversation; the key has the layout of ``sensor.names.CONVERSATION``."""
+    key = memory.scratch
+    key[0], key[1] = proto & 0xFF, (proto >> 8) & 0xFF
+    for i in range(4):
+        shift = 8 * i
+        key[2 + i] = (client >> shift) & 0xFF
+        key[6 + i] = (server >> shift) & 0xFF
+        key[12 + i] = (sub >> shift) & 0xFF
+    key[10], key[11] = port & 0xFF, (port >> 8) & 0xFF
+    key[16], key[17] = vlan & 0xFF, (vlan >> 8) & 0xFF
+    return intern(names.conversations, key, 0, 18)
+
+
+@kernel
+def open_row(memory: Any, proto: int, conv: int) -> Any:
+    """The next message record, with everything missing but what the context knows."""
+    context = memory.context
+    row = memory.messages[memory.cursor[0]]
+    memory.cursor[0] += 1
+    row.ts = context.ts
+    row.frame = context.frame
+    row.proto = proto
+    row.role = context.role
+    row.src = context.src
+    row.dst = context.dst
+    row.conv = conv
+    row.stream = context.stream
+    row.kind = -1
+    row.cause = -1
+    row.point = -1
+    row.value = np.nan
+    row.count = -1
+    row.size = 0
+    row.seq = -1
+    row.state = -1
+    row.aux = -1
+    row.name = 0
+    row.ident = 0
+    row.flags = context.flags
+    return row
+
+
+@kernel
+def add_point(memory: Any, row: Any, kind: int, point: int, value: float, quality: int) -> None:
+    """A point of the message that was opened last."""
+    entry = memory.points[memory.cursor[1]]
+    memory.cursor[1] += 1
+    entry.ts = row.ts
+    entry.frame = row.frame
+    entry.message = memory.cursor[0] - 1
+    entry.proto = row.proto
+    entry.conv = row.conv
+    entry.kind = kind
+    entry.point = point
+    entry.value = value
+    entry.quality = quality
+
+
+ROLE_CLIENT: Final = int(Role.CLIENT)
+ROLE_SERVER: Final = int(Role.SERVER)
+ROLE_PUBLISHER: Final = int(Role.PUBLISHER)
+ROLE_PEER: Final = int(Role.PEER)

@@ -1,0 +1,174 @@
+"""TCP connections: bounded table, order of segments, bytes of a PDU that spans segments.
+
+A set-associative table: each bucket holds :data:`WAYS` connections, a newcomer takes the place of the one
+heard least recently. A flood of invented connections costs old connections of the same buckets and
+no memory. Sequence arithmetic is RFC 9293 section 3.4 (modulo 2**32).
+
+Waiting bytes live in a pool of fixed slots; a PDU that outgrows its slot, or an empty pool, gives the
+bytes up and counts them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from sensor.jit import kernel
+
+WAYS: Final = 8
+SLOT: Final = 1024
+
+BUCKETS: Final = 8192
+SLOTS: Final = 4096
+
+FLOW: Final = np.dtype(
+    [
+        ("key1", "u8"),  # the two endpoint ids, smaller side first
+        ("key2", "u8"),  # the two ports, same order, plus bit 63: in use
+        ("last", "i8"),  # ts of the last segment
+        ("stream", "i8"),  # number of the connection
+        ("conv", "i8"),  # conversation id of proto, -1 not yet known
+        ("tcp", "i8"),  # conversation id under protocol "tcp"
+        ("proto", "i8"),  # native protocol that owns a port of it, 0 none
+        ("client", "i8"),  # direction (0 or 1) in which the side that opened it sends
+        ("master", "i8"),  # direction in which the protocol's client sends: not the owner of its port
+        ("opened", "i8"),  # a SYN was seen
+        ("told", "i8"),  # its first data were reported
+    ]
+)
+
+HALF: Final = np.dtype(
+    [
+        ("next", "i8"),  # sequence number expected, -1 unknown
+        ("slot", "i8"),  # pool slot with waiting bytes, -1 none
+        ("have", "i8"),  # how many wait
+        ("gap", "i8"),  # bytes before the next message are missing
+    ]
+)
+
+STREAMS: Final = np.dtype(
+    [
+        ("flows", FLOW, (BUCKETS * WAYS,)),
+        ("halves", HALF, (2 * BUCKETS * WAYS,)),  # two for each flow, by direction
+        ("pool", "u1", (SLOTS * SLOT,)),
+        ("free", "i8", (SLOTS + 1,)),  # stack of free slots; [0] is its height
+        ("serial", "i8", (1,)),  # connections numbered so far
+    ]
+)
+"""State of all connections, one record."""
+
+
+def clear_streams(streams: Any) -> None:
+    """Make a zeroed STREAMS record ready for use."""
+    streams["halves"]["slot"] = -1
+    streams["free"][0] = SLOTS
+    streams["free"][1:] = np.arange(SLOTS)
+
+
+@kernel
+def release(streams: Any, half: Any) -> None:
+    """Give up the waiting bytes of one direction."""
+    if half.slot >= 0:
+        streams.free[0] += 1
+        streams.free[streams.free[0]] = half.slot
+        half.slot = -1
+    half.have = 0
+
+
+@kernel
+def restart(streams: Any, index: int) -> None:
+    """Begin a new connection in place of the old one with the same addresses and ports."""
+    flow = streams.flows[index]
+    flow.stream = streams.serial[0]
+    streams.serial[0] += 1
+    flow.opened = 0
+    flow.told = 0
+    flow.conv = -1
+    flow.tcp = -1
+    flow.proto = 0
+    for side in range(2):
+        half = streams.halves[2 * index + side]
+        release(streams, half)
+        half.next = -1
+        half.gap = 0
+
+
+@kernel
+def find_flow(streams: Any, src: int, dst: int, sport: int, dport: int, ts: int) -> tuple[int, int, bool]:
+    """(row of the connection, direction of this segment, is it new)."""
+    side = 0
+    if src > dst or (src == dst and sport > dport):
+        side = 1
+        src, dst, sport, dport = dst, src, dport, sport
+    key1 = (np.uint64(src) << np.uint64(32)) | np.uint64(dst)
+    key2 = (np.uint64(1) << np.uint64(63)) | (np.uint64(sport) << np.uint64(16)) | np.uint64(dport)
+    h = (key1 * np.uint64(0x9E3779B97F4A7C15)) ^ (key2 * np.uint64(0xC2B2AE3D27D4EB4F))
+    h ^= h >> np.uint64(29)
+    h *= np.uint64(0xBF58476D1CE4E5B9)
+    h ^= h >> np.uint64(32)
+    base = np.int64(h & np.uint64(BUCKETS - 1)) * WAYS
+    oldest = base
+    for way in range(WAYS):
+        flow = streams.flows[base + way]
+        if flow.key1 == key1 and flow.key2 == key2:
+            flow.last = ts
+            return base + way, side, False
+        if flow.key2 == 0:
+            oldest = base + way
+            break
+        if flow.last < streams.flows[oldest].last:
+            oldest = base + way
+    restart(streams, oldest)
+    flow = streams.flows[oldest]
+    flow.key1 = key1
+    flow.key2 = key2
+    flow.last = ts
+    return oldest, side, True
+
+
+@kernel
+def order(half: Any, seq: int, length: int) -> tuple[int, int]:
+    """Where a segment with data stands in its direction.
+
+    Returns
+    -------
+    (int, int)
+        (verdict, bytes to skip): 0 in order; 1 first ever; 2 bytes before it are missing; 3 all of it was
+        here before; 4 its tail is new, skip the head. State is moved on.
+    """
+    if half.next < 0:
+        half.next = (seq + length) & 0xFFFFFFFF
+        return 1, 0
+    ahead = (seq - half.next) & 0xFFFFFFFF
+    if ahead == 0:
+        half.next = (seq + length) & 0xFFFFFFFF
+        return 0, 0
+    if ahead < 0x80000000:
+        half.next = (seq + length) & 0xFFFFFFFF
+        return 2, 0
+    behind = 0x100000000 - ahead
+    if length <= behind:
+        return 3, 0
+    half.next = (seq + length) & 0xFFFFFFFF
+    return 4, behind
+
+
+@kernel
+def keep(streams: Any, half: Any, buf: Any, at: int, end: int) -> bool:
+    """Add bytes to those that wait; False (and all given up) when there is no room."""
+    if half.slot < 0:
+        if streams.free[0] == 0:
+            return False
+        half.slot = streams.free[streams.free[0]]
+        streams.free[0] -= 1
+        half.have = 0
+    size = end - at
+    if half.have + size > SLOT:
+        release(streams, half)
+        return False
+    base = half.slot * SLOT + half.have
+    for i in range(size):
+        streams.pool[base + i] = buf[at + i]
+    half.have += size
+    return True

@@ -1,0 +1,327 @@
+"""TCP segments: connection rows, order, PDUs over segment borders (RFC 9293).
+
+What a device would see is decoded: in-order bytes once; a segment that was there before is decoded on
+its own and marked RETRANSMITTED, so that a replay is visible and moves no state.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from grid_profiles.vocabulary import Flag
+from sensor.jit import kernel
+from sensor.track.iec104 import emit_iec104
+from sensor.track.modbus import emit_modbus
+from sensor.track.state import (
+    CLAIMED,
+    FRAMING,
+    IEC104,
+    MODBUS,
+    OPEN,
+    ROLE_CLIENT,
+    ROLE_SERVER,
+    TCP,
+    Count,
+    conversation,
+    open_row,
+)
+from sensor.track.streams import SLOT, find_flow, keep, order, release, restart
+from sensor.wire.iec104 import iec104_length
+from sensor.wire.modbus import modbus_length
+from sensor.wire.octets import be16, be32
+from sensor.wire.status import MORE, OK
+
+KIND_SYN: Final = 1
+KIND_SYNACK: Final = 2
+KIND_FIN: Final = 3
+KIND_RST: Final = 4
+KIND_MIDSTREAM: Final = 5
+FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+
+_RETRANSMITTED = int(Flag.RETRANSMITTED)
+_TRUNCATED = int(Flag.TRUNCATED)
+_MALFORMED = int(Flag.MALFORMED)
+_REASSEMBLED = int(Flag.REASSEMBLED)
+_MIDSTREAM = int(Flag.MIDSTREAM)
+_GAP = int(Flag.GAP)
+_GAPS = int(Count.GAPS)
+_RETRANSMISSIONS = int(Count.RETRANSMITTED)
+_OVERLAPS = int(Count.OVERLAPS)
+_LOST_WAITING = int(Count.LOST_WAITING)
+_FOREIGN = int(Count.FOREIGN)
+_UNDECODED = int(Count.UNDECODED_BYTES)
+_CUT = int(Count.TRUNCATED)
+_BAD = int(Count.MALFORMED)
+
+
+@kernel
+def on_tcp(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, wire_end: int) -> int:
+    """One segment; ``end`` is what was captured, ``wire_end`` what was sent.
+
+    ``pool`` is ``memory.streams.pool`` seen read-only, so that a PDU decodes by the same machine code
+    whether it stands in a frame or was put together.
+
+    Returns
+    -------
+    int
+        OPEN (another engine should read its data), CLAIMED (no data, or they were ours) or FRAMING
+        (no data, but it opens or ends a connection that another engine follows).
+    """
+    counters = memory.counters
+    if min(end, wire_end) - at < 20:
+        counters[_CUT if wire_end > end else _BAD] += 1
+        return OPEN
+    header = (np.int64(buf[at + 12]) >> 4) * 4
+    if header < 20 or at + header > wire_end:
+        counters[_BAD] += 1
+        return OPEN
+    sport, dport, seq = be16(buf, at), be16(buf, at + 2), be32(buf, at + 4)
+    bits = np.int64(buf[at + 13])
+    context = memory.context
+    index, side, fresh = find_flow(memory.streams, context.src, context.dst, sport, dport, context.ts)
+    half = memory.streams.halves[2 * index + side]
+    answer = bits & ACK and memory.streams.flows[index].opened and half.next < 0
+    if bits & SYN and not fresh and not answer and half.next != (seq + 1) & 0xFFFFFFFF:
+        # same addresses and ports, another connection
+        restart(memory.streams, index)
+        fresh = True
+    if fresh:
+        _set_sides(memory, index, side, sport, dport, bits)
+    flow = memory.streams.flows[index]
+    context.flow = index
+    context.stream = flow.stream
+    _point_context(memory, flow.client == side, sport, dport)
+    size = wire_end - at - header
+    _connection_rows(memory, names, index, half, bits, seq, size)
+    if size <= 0:
+        return FRAMING if flow.proto == 0 and bits & (SYN | FIN | RST) else CLAIMED
+    _point_context(memory, flow.master == side, sport, dport)
+    if bits & SYN:
+        seq = (seq + 1) & 0xFFFFFFFF  # the SYN itself takes the first number (RFC 9293 3.4)
+    ours = _data(memory, names, pool, buf, at + header, min(end, wire_end), wire_end, seq, index, half)
+    if bits & FIN and half.next == (seq + size) & 0xFFFFFFFF:
+        half.next = (half.next + 1) & 0xFFFFFFFF
+    return CLAIMED if ours else OPEN
+
+
+@kernel
+def _set_sides(memory: Any, index: int, side: int, sport: int, dport: int, bits: int) -> None:
+    """Who opened a new connection: by SYN, else by a port of ours, else the lower port serves.
+
+    A protocol's own port tells who serves in it even when that side opened the connection.
+    """
+    flow = memory.streams.flows[index]
+    ours, theirs = memory.ports[sport], memory.ports[dport]
+    if bits & SYN:
+        flow.client = 1 - side if bits & ACK else side
+    elif theirs and not ours:
+        flow.client = side
+    elif ours and not theirs:
+        flow.client = 1 - side
+    else:
+        flow.client = side if dport <= sport else 1 - side
+    flow.master = flow.client
+    flow.proto = theirs if flow.client == side else ours
+    if ours and not theirs:
+        flow.master = 1 - side
+        flow.proto = ours
+    elif theirs and not ours:
+        flow.master = side
+        flow.proto = theirs
+
+
+@kernel
+def _point_context(memory: Any, client_sends: bool, sport: int, dport: int) -> None:
+    """Client, server and role of what this segment says."""
+    context = memory.context
+    if client_sends:
+        context.role = ROLE_CLIENT
+        context.client, context.server, context.port = context.src, context.dst, dport
+    else:
+        context.role = ROLE_SERVER
+        context.client, context.server, context.port = context.dst, context.src, sport
+
+
+@kernel
+def _tcp_row(memory: Any, names: Any, index: int, kind: int, size: int) -> None:
+    context = memory.context
+    flow = memory.streams.flows[index]
+    if flow.tcp < 0:
+        flow.tcp = conversation(memory, names, TCP, context.client, context.server, context.port, 0, 0)
+    row = open_row(memory, TCP, flow.tcp)
+    row.kind = kind
+    row.size = size
+
+
+@kernel
+def _connection_rows(memory: Any, names: Any, index: int, half: Any, bits: int, seq: int, size: int) -> None:
+    flow = memory.streams.flows[index]
+    if bits & SYN:
+        flow.opened = 1
+        half.next = (seq + 1) & 0xFFFFFFFF
+        _tcp_row(memory, names, index, KIND_SYNACK if bits & ACK else KIND_SYN, size)
+    elif size > 0 and not flow.opened and not flow.told:
+        flow.told = 1
+        memory.context.flags = np.int64(_MIDSTREAM)
+        _tcp_row(memory, names, index, KIND_MIDSTREAM, size)
+    if bits & RST:
+        _tcp_row(memory, names, index, KIND_RST, size)
+        for side in range(2):
+            release(memory.streams, memory.streams.halves[2 * index + side])
+    elif bits & FIN:
+        _tcp_row(memory, names, index, KIND_FIN, size)
+
+
+@kernel
+def _data(
+    memory: Any,
+    names: Any,
+    pool: Any,
+    buf: Any,
+    at: int,
+    end: int,
+    wire_end: int,
+    seq: int,
+    index: int,
+    half: Any,
+) -> bool:
+    context = memory.context
+    counters = memory.counters
+    flow = memory.streams.flows[index]
+    verdict, skip = order(half, seq, wire_end - at)
+    if verdict == 3:
+        if wire_end - at == 1 and (half.next - seq) & 0xFFFFFFFF == 1:
+            return True  # keep-alive probe (RFC 1122 4.2.3.6): one old byte, no message
+        counters[_RETRANSMISSIONS] += 1
+        context.flags |= np.int64(_RETRANSMITTED)
+    elif verdict == 2:
+        counters[_GAPS] += 1
+        half.gap = 1
+        if half.slot >= 0:
+            counters[_LOST_WAITING] += 1
+            release(memory.streams, half)
+    elif verdict == 4:
+        counters[_OVERLAPS] += 1
+        at = min(at + skip, end)
+    if flow.proto == 0:
+        half.gap = 0
+        return False
+    if half.gap and verdict != 3:
+        context.flags |= np.int64(_GAP)
+    rows = memory.cursor[0]
+    _pdus(memory, names, pool, buf, at, end, wire_end, flow.proto, half, verdict != 3)
+    if memory.cursor[0] > rows:
+        if verdict != 3:
+            half.gap = 0
+        return True
+    if half.have > 0:
+        return True
+    counters[_FOREIGN] += 1
+    return False
+
+
+@kernel
+def _length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
+    if proto == MODBUS:
+        return modbus_length(buf, at, end)
+    return iec104_length(buf, at, end)
+
+
+@kernel
+def _emit(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -> None:
+    if proto == MODBUS:
+        emit_modbus(memory, names, buf, at, end)
+    elif proto == IEC104:
+        emit_iec104(memory, names, buf, at, end)
+    # what is said about the first message of a segment is not true of the others
+    memory.context.flags &= np.int64(_RETRANSMITTED)
+
+
+@kernel
+def _pdus(
+    memory: Any,
+    names: Any,
+    pool: Any,
+    buf: Any,
+    at: int,
+    end: int,
+    wire_end: int,
+    proto: int,
+    half: Any,
+    in_order: bool,
+) -> None:
+    """All PDUs that end in this segment; the head of one that does not is kept for the next."""
+    if in_order and half.have > 0:
+        at = _continue(memory, names, pool, buf, at, end, proto, half)
+        if half.have > 0 and wire_end > end:
+            # the capture cut this segment: what comes next does not follow on what waits
+            memory.counters[_LOST_WAITING] += 1
+            release(memory.streams, half)
+    while at < end:
+        status, need = _length(proto, buf, at, end)
+        if status == OK and at + need <= end:
+            _emit(memory, names, proto, buf, at, at + need)
+            at += need
+        elif status == OK or status == MORE:
+            if wire_end > end:
+                _cut(memory, names, buf, at, end, proto)
+            elif in_order and not keep(memory.streams, half, buf, at, end):
+                memory.counters[_LOST_WAITING] += 1
+            return
+        else:
+            begin = at
+            at = end if proto == MODBUS else _next_start(buf, at + 1, end)
+            memory.counters[_UNDECODED] += at - begin
+
+
+@kernel
+def _next_start(buf: Any, at: int, end: int) -> int:
+    """IEC-104: the next octets that can begin an APDU, start and a length that the standard allows."""
+    while at < end:
+        if buf[at] == 0x68 and (at + 1 == end or 4 <= buf[at + 1] <= 253):
+            return at
+        at += 1
+    return at
+
+
+@kernel
+def _cut(memory: Any, names: Any, buf: Any, at: int, end: int, proto: int) -> None:
+    """A PDU whose tail the capture does not hold: its head is still worth a row."""
+    memory.counters[_CUT] += 1
+    if end - at < (8 if proto == MODBUS else 12):
+        return
+    rows = memory.cursor[0]
+    points = memory.cursor[1]
+    _emit(memory, names, proto, buf, at, end)
+    memory.cursor[1] = points
+    if memory.cursor[0] > rows:
+        row = memory.messages[rows]
+        row.flags = (row.flags | np.uint32(_TRUNCATED)) & ~np.uint32(_MALFORMED)
+
+
+@kernel
+def _continue(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, proto: int, half: Any) -> int:
+    """Complete the PDU that waits; returns where the segment goes on."""
+    header = 6 if proto == MODBUS else 2
+    while at < end and half.have > 0:
+        base = half.slot * SLOT
+        status, need = _length(proto, pool, base, base + half.have)
+        if status == MORE:
+            need = header
+        elif status != OK:
+            memory.counters[_UNDECODED] += half.have
+            release(memory.streams, half)
+            return at
+        take = min(need - half.have, end - at)
+        if take > 0:
+            if not keep(memory.streams, half, buf, at, at + take):
+                memory.counters[_LOST_WAITING] += 1
+                return at + take
+            at += take
+        if status == OK and half.have >= need:
+            memory.context.flags |= np.int64(_REASSEMBLED)
+            _emit(memory, names, proto, pool, base, base + need)
+            release(memory.streams, half)
+    return at

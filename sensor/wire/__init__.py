@@ -1,0 +1,1 @@
+"""Packet formats: one format, one file; no connection state, no I/O."""

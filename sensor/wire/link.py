@@ -1,0 +1,76 @@
+"""Link layer: Ethernet II and 802.3, VLAN tags (802.1Q, QinQ), Linux cooked, raw IP, BSD null.
+
+Layout (IEEE 802.3, 802.1Q)::
+
+    0  destination MAC   6
+    6  source MAC        6
+    12 type/length       2    0x8100/0x88A8/0x9100: tag follows, then the next type
+    14 tag: PCP 3 bits, DEI 1, VID 12; type 2
+
+Refuses: more than :data:`MAX_TAGS` tags. 802.3 length frames are given as type 0 (LLC, not IP).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sensor.jit import kernel
+from sensor.wire.octets import be16
+from sensor.wire.status import MALFORMED, OK, TRUNCATED, UNSUPPORTED
+
+MAX_TAGS: Final = 4
+TYPE_IPV4: Final = 0x0800
+TYPE_ARP: Final = 0x0806
+TYPE_IPV6: Final = 0x86DD
+TYPE_GOOSE: Final = 0x88B8
+
+
+@kernel
+def parse_link(buf: Any, start: int, end: int, link: int) -> tuple[int, int, int, int, int]:
+    """Walk from the link header to the network layer.
+
+    Returns
+    -------
+    status, ethertype, payload, mac, vlan : int
+        ``payload`` is the offset behind the last tag; ``mac`` the offset of destination+source MAC or
+        -1; ``vlan`` the VID of the last tag or 0 (the tag nearest to the payload), plus
+        ``tags << 12``.
+    """
+    if link == 1:
+        if end - start < 14:
+            return TRUNCATED, 0, start, -1, 0
+        kind = be16(buf, start + 12)
+        at = start + 14
+        tags = 0
+        vid = 0
+        while kind == 0x8100 or kind == 0x88A8 or kind == 0x9100:
+            if tags == MAX_TAGS:
+                return MALFORMED, kind, at, start, vid
+            if end - at < 4:
+                return TRUNCATED, kind, at, start, vid
+            vid = be16(buf, at) & 0xFFF
+            kind = be16(buf, at + 2)
+            at += 4
+            tags += 1
+        if kind < 0x600:
+            kind = 0
+        return OK, kind, at, start, vid | (tags << 12)
+    if link == 101 or link == 12 or link == 14 or link == 228 or link == 229:
+        if end <= start:
+            return TRUNCATED, 0, start, -1, 0
+        version = buf[start] >> 4
+        return OK, TYPE_IPV6 if version == 6 else TYPE_IPV4, start, -1, 0
+    if link == 0 or link == 108:
+        if end - start < 5:
+            return TRUNCATED, 0, start, -1, 0
+        version = buf[start + 4] >> 4
+        return OK, TYPE_IPV6 if version == 6 else TYPE_IPV4, start + 4, -1, 0
+    if link == 113:
+        if end - start < 16:
+            return TRUNCATED, 0, start, -1, 0
+        return OK, be16(buf, start + 14), start + 16, -1, 0
+    if link == 276:
+        if end - start < 20:
+            return TRUNCATED, 0, start, -1, 0
+        return OK, be16(buf, start), start + 20, -1, 0
+    return UNSUPPORTED, 0, start, -1, 0

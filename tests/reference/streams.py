@@ -1,0 +1,131 @@
+"""TCP connections (RFC 9293): who opened them, what follows on what, PDUs over several segments.
+
+The rules, in the words of ``sensor.track.tcp``: bytes in order are read once; a segment that was there
+before is read on its own and marked; what comes after missing bytes is marked; a PDU is complete
+with its last byte, and waits for it in at most :data:`MOST_WAITING` bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+MOST_WAITING = 1024
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+WRAP = 2**32
+IN_ORDER, FIRST, GAP, REPEATED, OVERLAP = range(5)
+
+
+@dataclass
+class Segment:
+    """A TCP header and the payload captured; ``sent`` is how long that was on the wire."""
+
+    sport: int
+    dport: int
+    seq: int
+    flags: int
+    payload: bytes
+    sent: int
+
+
+@dataclass
+class Half:
+    """One direction of a connection."""
+
+    next: int | None = None
+    waiting: bytes = b""
+    gap: bool = False
+
+
+@dataclass
+class Connection:
+    """Sides are 0 and 1; ``opener`` sent the SYN, ``master`` is the client of the protocol spoken."""
+
+    stream: int
+    opener: int = 0
+    master: int = 0
+    proto: str = ""
+    opened: bool = False
+    told: bool = False
+    halves: tuple[Half, Half] = field(default_factory=lambda: (Half(), Half()))
+
+
+def segment(data: bytes, sent: int) -> Segment | None:
+    """The TCP header in ``data``, ``sent`` octets on the wire; None when there is no whole one."""
+    if min(len(data), sent) < 20:
+        return None
+    sport, dport, seq, _, offset, flags = struct.unpack_from("!HHIIBB", data)
+    header = (offset >> 4) * 4
+    if header < 20 or header > sent:
+        return None
+    return Segment(sport, dport, seq, flags, data[header:sent], sent - header)
+
+
+class Connections:
+    """All connections of a capture.
+
+    Parameters
+    ----------
+    ports : dict
+        Protocol by server port.
+    """
+
+    def __init__(self, ports: dict[int, str]) -> None:
+        self._ports = ports
+        self._known: dict[tuple[tuple[str, int], tuple[str, int]], Connection] = {}
+        self._serial = 0
+
+    def find(self, src: str, dst: str, seg: Segment) -> tuple[Connection, int]:
+        """Connection of a segment and the side that sent it; a SYN that opens another one begins anew."""
+        ends = sorted(((src, seg.sport), (dst, seg.dport)))
+        side = int((src, seg.sport) != ends[0])
+        key = (ends[0], ends[1])
+        known = self._known.get(key)
+        if known is None or self._opens_another(known, side, seg):
+            known = self._known[key] = Connection(self._serial)
+            self._serial += 1
+            self._set_sides(known, side, seg)
+        return known, side
+
+    @staticmethod
+    def _opens_another(known: Connection, side: int, seg: Segment) -> bool:
+        if not seg.flags & SYN:
+            return False
+        half = known.halves[side]
+        if seg.flags & ACK and known.opened and half.next is None:
+            return False  # the answer to the SYN we saw
+        return half.next != (seg.seq + 1) % WRAP  # else: the same SYN again
+
+    def _set_sides(self, new: Connection, side: int, seg: Segment) -> None:
+        own, other = self._ports.get(seg.sport, ""), self._ports.get(seg.dport, "")
+        if seg.flags & SYN:
+            new.opener = 1 - side if seg.flags & ACK else side
+        elif bool(own) != bool(other):
+            new.opener = side if other else 1 - side
+        else:
+            new.opener = side if seg.dport <= seg.sport else 1 - side
+        new.master = new.opener
+        new.proto = other if new.opener == side else own
+        if bool(own) != bool(other):  # the port of a protocol tells who serves in it
+            new.master = side if other else 1 - side
+            new.proto = own or other
+
+
+def place(half: Half, seq: int, size: int) -> tuple[int, int]:
+    """Where data stand in their direction, and how many of their octets are old; moves ``half`` on."""
+    end = (seq + size) % WRAP
+    if half.next is None:
+        half.next = end
+        return FIRST, 0
+    ahead = (seq - half.next) % WRAP
+    if ahead == 0:
+        half.next = end
+        return IN_ORDER, 0
+    if ahead < WRAP // 2:
+        half.next = end
+        return GAP, 0
+    old = WRAP - ahead
+    if size <= old:
+        return REPEATED, 0
+    half.next = end
+    return OVERLAP, old
