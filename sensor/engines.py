@@ -1,0 +1,220 @@
+"""From capture files to messages: the native engine, tshark, or both.
+
+``auto`` lets the native engine read all frames and hands those it does not know to tshark, once per file:
+a first native pass finds them, tshark reads just these, a second native pass is merged with tshark's
+rows by frame number. A generic row (``udp``, ``ip``, ``ethernet``) gives way to what tshark makes of the same
+frame. Rows come in frame order, whatever the batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from grid_profiles.loader import Registry, load_registry
+from sensor.capture.pcapfile import CaptureFile
+from sensor.capture.sources import open_sources
+from sensor.errors import CaptureError, MissingToolError, UsageError
+from sensor.messages import MessageBatch, Rows, join_rows
+from sensor.names import Limits, Names
+from sensor.native import NativeEngine
+from sensor.track.state import ETHERNET, GOOSE, IEC104, IP, MODBUS, UDP
+
+ENGINES: Final = ("auto", "native", "tshark")
+BATCH: Final = 65_536
+
+
+class _Foreign(Protocol):
+    """What a second engine offers: messages up to and including a frame number."""
+
+    def upto(self, number: int) -> Rows: ...
+    def close(self) -> None: ...
+
+
+class Decoded:
+    """Messages of one or more captures, in reading order; iterate over it once.
+
+    Attributes
+    ----------
+    names : Names
+        Resolves the numbers in the batches.
+    files : list of CaptureFile
+        With ``problems`` (what could not be read) once iterated.
+    native : NativeEngine
+        Its counters and hosts, valid when the iteration has ended.
+    notes : list of str
+        What else limits the view: tshark missing, crashed or hung.
+    on_progress : callable or None
+        Called with the fraction of the work done, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        files: list[CaptureFile],
+        registry: Registry,
+        engine: str = "auto",
+        batch: int = BATCH,
+        limits: Limits | None = None,
+    ) -> None:
+        self.files = files
+        self.engine = engine
+        self.batch = batch
+        self.names = Names(registry, limits)
+        self.native = NativeEngine(self.names)
+        self.notes: list[str] = []
+        self.on_progress: Callable[[float], None] | None = None
+        self.first: int | None = None
+        self.last = 0
+        self._undecoded = 0
+        self._done = 0
+        self._total = sum(file.size for file in files) or 1
+
+    @property
+    def problems(self) -> list[CaptureError]:
+        """What could not be read, over all files."""
+        return [problem for file in self.files for problem in file.problems]
+
+    @property
+    def dropped(self) -> int:
+        """Frames that the captures themselves report as lost."""
+        return sum(int(file.dropped) for file in self.files)
+
+    @property
+    def undecoded(self) -> int:
+        """Frames with data that no decoder of a protocol above TCP, UDP or Ethernet took."""
+        return self._undecoded
+
+    def __iter__(self) -> Iterator[MessageBatch]:
+        for file in self.files:
+            yield from self._file(file)
+            self._done += file.size
+        self._report(0, 1.0)
+
+    def _file(self, file: CaptureFile) -> Iterator[MessageBatch]:
+        foreign = self._foreign(file)
+        try:
+            for frames in file.batches(max_frames=self.batch):
+                native = self.native.decode(frames)
+                self._clock(frames.ts)
+                rows, foreign = self._rows_upto(foreign, int(frames.number[-1]))
+                unclaimed = frames.number[self.native.open]
+                merged = self._merge(native, rows)
+                self._count_undecoded(unclaimed, merged)
+                self._report(file.position, 0.5 if foreign is None else 0.75)
+                yield merged
+        finally:
+            if foreign:
+                foreign.close()
+
+    def _rows_upto(self, foreign: _Foreign | None, number: int) -> tuple[Rows | None, _Foreign | None]:
+        """tshark's rows; with ``auto``, its failure costs its rows and is told, nothing else."""
+        if foreign is None:
+            return None, None
+        try:
+            return foreign.upto(number), foreign
+        except MissingToolError as error:
+            if self.engine != "auto":
+                raise
+            self._note(f"tshark gave up, its protocols are not decoded from here on: {error}")
+            foreign.close()
+            return None, None
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _clock(self, ts: npt.NDArray[np.int64]) -> None:
+        if len(ts):
+            first = int(ts.min())
+            self.first = first if self.first is None else min(self.first, first)
+            self.last = max(self.last, int(ts.max()))
+
+    def _report(self, position: int, weight: float) -> None:
+        if self.on_progress:
+            fraction = (self._done + position) / self._total if position else self._done / self._total
+            self.on_progress(min(1.0, fraction))
+
+    def _foreign(self, file: CaptureFile) -> _Foreign | None:
+        if self.engine == "native":
+            return None
+        from sensor.hybrid import TsharkRows  # pyshark is slow to import and often not needed
+
+        try:
+            return TsharkRows.open(file, self.names, everything=self.engine == "tshark", batch=self.batch)
+        except MissingToolError as error:
+            if self.engine != "auto":
+                raise
+            self._note(f"only native decoders: {error}")
+            return None
+
+    def _merge(self, native: MessageBatch, rows: Rows | None) -> MessageBatch:
+        messages, points = native.messages, native.points
+        if self.engine == "tshark":
+            own = ~np.isin(messages["proto"], (MODBUS, IEC104, GOOSE))
+            messages, points = _select(messages, points, own)
+        if rows is None or len(rows[0]) == 0:
+            return MessageBatch(messages, points, native.frame_ts)
+        generic = np.isin(messages["proto"], (UDP, IP, ETHERNET))
+        keep = ~(generic & np.isin(messages["frame"], rows[0]["frame"]))
+        messages, points = _select(messages, points, keep)
+        return MessageBatch(*_interleave((messages, points), rows), native.frame_ts)
+
+    def _count_undecoded(self, unclaimed: npt.NDArray[np.int64], merged: MessageBatch) -> None:
+        """Frames that stay without a row of their own protocol."""
+        generic = merged.messages["proto"] <= ETHERNET
+        decoded = merged.messages["frame"][~generic]
+        self._undecoded += int((~np.isin(unclaimed, decoded)).sum())
+
+
+def _select(messages: npt.NDArray[Any], points: npt.NDArray[Any], keep: npt.NDArray[np.bool_]) -> Rows:
+    """Messages where ``keep``, with their points renumbered."""
+    if keep.all():
+        return messages, points
+    place = np.cumsum(keep) - 1
+    points = points[keep[points["message"]]].copy() if len(points) else points
+    if len(points):
+        points["message"] = place[points["message"]]
+    return messages[keep], points
+
+
+def _interleave(first: Rows, second: Rows) -> Rows:
+    """Two sets of rows in frame order; rows of ``first`` lead inside a frame."""
+    messages, points = join_rows([first, second])
+    order = np.argsort(messages["frame"], kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    points["message"] = place[points["message"]]
+    return messages[order], points[np.argsort(points["message"], kind="stable")]
+
+
+def open_engine(
+    paths: Sequence[str | Path],
+    engine: str = "auto",
+    profiles: Sequence[Path] = (),
+    batch: int = BATCH,
+    limits: Limits | None = None,
+) -> Decoded:
+    """Open captures for decoding.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        Files, folders, globs; ``-`` for standard input.
+    engine : {"auto", "native", "tshark"}
+    profiles : sequence of Path
+        More folders with profiles.
+    batch : int
+        Frames per batch; changes speed, never a result.
+
+    Raises
+    ------
+    UsageError, CaptureError
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"no engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    files = open_sources([str(path) for path in paths])
+    return Decoded(files, load_registry(profiles), engine, batch, limits)

@@ -1,0 +1,221 @@
+"""What a capture holds: protocols, assets, conversations. Feeds ``inspect``, the report and the store.
+
+Fed batch by batch; keeps counts per (conversation, kind), never messages.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from grid_profiles.vocabulary import Flag, Role
+from sensor.engines import Decoded
+from sensor.messages import MessageBatch
+from sensor.result import AssetRow, ConversationRow, ProtocolRow
+
+TRANSPORT: Final = {
+    "ethernet": "eth",
+    "ip": "ip",
+    "ipv6": "ipv6",
+    "arp": "arp",
+    "tcp": "tcp",
+    "udp": "udp",
+    "icmp": "icmp",
+    "icmpv6": "icmpv6",
+    "vlan": "vlan",
+}
+"""Protocols whose frames the native engine counts itself, and the counter."""
+
+ROLE_NAMES: Final = {Role.CLIENT: "client", Role.SERVER: "server", Role.PUBLISHER: "publisher"}
+ROUTER_ADDRESSES: Final = 4
+"""A MAC address that sends for more IP addresses than this is a router's; its hosts stand alone."""
+
+
+class Inventory:
+    """Counts over everything decoded.
+
+    Attributes
+    ----------
+    messages, malformed : int
+    points : set of (proto, point)
+        Bounded by ``point_limit``; ``points_refused`` counts batches that found it full.
+    """
+
+    def __init__(self, decoded: Decoded, point_limit: int = 200_000) -> None:
+        self.decoded = decoded
+        self.messages = 0
+        self.malformed = 0
+        self.point_limit = point_limit
+        self.points: set[tuple[int, int]] = set()
+        self._kinds: dict[tuple[int, int, int], int] = {}
+        self._conversations: dict[int, list[int]] = {}
+        self._frames: dict[int, int] = {}
+        self._protocols: dict[int, int] = {}
+        self._roles: dict[tuple[int, int], int] = {}
+
+    def add(self, batch: MessageBatch) -> None:
+        """Count one batch."""
+        rows = batch.messages
+        if not len(rows):
+            return
+        self.messages += len(rows)
+        self.malformed += int((rows["flags"] & int(Flag.MALFORMED) != 0).sum())
+        self._add_kinds(rows)
+        self._add_conversations(rows)
+        self._add_frames(rows)
+        if len(batch.points) and len(self.points) < self.point_limit:
+            for proto in np.unique(batch.points["proto"]).tolist():
+                own = np.unique(batch.points["point"][batch.points["proto"] == proto])
+                self.points.update((proto, point) for point in own.tolist())
+
+    def _add_kinds(self, rows: npt.NDArray[Any]) -> None:
+        keys, counts = np.unique(_packed(rows["conv"], rows["role"], rows["kind"]), return_counts=True)
+        for conv, role, kind, count in zip(*_unpacked(keys), counts.tolist(), strict=True):
+            self._kinds[conv, role, kind] = self._kinds.get((conv, role, kind), 0) + count
+        senders = np.unique(_packed(rows["src"], rows["role"], rows["proto"].astype(np.int32)))
+        for src, role, proto in zip(*_unpacked(senders), strict=True):
+            self._roles[src, proto] = self._roles.get((src, proto), 0) | (1 << role)
+
+    def _add_conversations(self, rows: npt.NDArray[Any]) -> None:
+        convs, index = np.unique(rows["conv"], return_inverse=True)
+        sizes = np.bincount(index, weights=rows["size"]).astype(np.int64)
+        first = np.full(len(convs), np.iinfo(np.int64).max)
+        last = np.zeros(len(convs), np.int64)
+        np.minimum.at(first, index, rows["ts"])
+        np.maximum.at(last, index, rows["ts"])
+        for i, conv in enumerate(convs.tolist()):
+            known = self._conversations.setdefault(conv, [0, int(first[i]), int(last[i])])
+            known[0] += int(sizes[i])
+            known[1] = min(known[1], int(first[i]))
+            known[2] = max(known[2], int(last[i]))
+
+    def _add_frames(self, rows: npt.NDArray[Any]) -> None:
+        for proto in np.unique(rows["proto"]).tolist():
+            own = rows["proto"] == proto
+            self._protocols[proto] = self._protocols.get(proto, 0) + int(own.sum())
+            frames = rows["frame"][own]  # ascending, and a frame never spans batches
+            self._frames[proto] = self._frames.get(proto, 0) + 1 + int(np.count_nonzero(np.diff(frames)))
+
+    def protocols(self) -> list[ProtocolRow]:
+        """Most frames first. ``packets`` counts frames that hold at least one message of it."""
+        names = self.decoded.names
+        counters = self.decoded.native.counters
+        rows: dict[str, ProtocolRow] = {}
+        for proto, messages in self._protocols.items():
+            rows[names.protocol(proto)] = ProtocolRow(
+                name=names.protocol(proto),
+                packets=self._frames[proto],
+                messages=messages,
+                conversations=sum(
+                    1 for conv in self._conversations if names.conversation_ids(conv)[0] == proto
+                ),
+            )
+        for name, counter in TRANSPORT.items():
+            if counters[counter]:
+                row = rows.setdefault(name, ProtocolRow(name=name, packets=0, messages=0, conversations=0))
+                row["packets"] = counters[counter]
+        return sorted(rows.values(), key=lambda row: (-row["packets"], row["name"]))
+
+    def conversations(self) -> list[ConversationRow]:
+        """Busiest first."""
+        names = self.decoded.names
+        rows: dict[int, ConversationRow] = {}
+        for (conv, _, kind), count in self._kinds.items():
+            proto = names.conversation_ids(conv)[0]
+            row = rows.get(conv)
+            if row is None:
+                row = rows[conv] = self._conversation(conv)
+            name, cls = names.kind(proto, kind), names.kind_class(proto, kind)
+            row["messages"] += count
+            row["kinds"][name] = row["kinds"].get(name, 0) + count
+            if cls:
+                row["classes"][cls] = row["classes"].get(cls, 0) + count
+        return sorted(rows.values(), key=lambda row: (-row["messages"], row["src"], row["dst"]))
+
+    def _conversation(self, conv: int) -> ConversationRow:
+        words = self.decoded.names.conversation(conv)
+        size, first, last = self._conversations[conv]
+        return ConversationRow(
+            src=words.client,
+            dst=words.server,
+            protocol=words.protocol,
+            port=words.port,
+            sub=words.sub,
+            messages=0,
+            bytes=size,
+            first=first / 1e9,
+            last=last / 1e9,
+            kinds={},
+            classes={},
+        )
+
+    def assets(self) -> list[AssetRow]:
+        """Devices that sent something: one per MAC address with its IP addresses, routers apart."""
+        names = self.decoded.names
+        hosts = self.decoded.native.hosts()
+        by_mac: dict[int, list[int]] = {}
+        alone: list[int] = []
+        for ident in np.flatnonzero(hosts["sent"]).tolist():
+            if names.is_mac(ident):
+                by_mac.setdefault(ident, [])
+            elif hosts[ident]["mac"]:
+                by_mac.setdefault(int(hosts[ident]["mac"]), []).append(ident)
+            else:
+                alone.append(ident)
+        rows = []
+        for mac, addresses in by_mac.items():
+            if len(addresses) > ROUTER_ADDRESSES:
+                rows.append(self._asset(mac, [], ["router"]))
+                rows.extend(self._asset(0, [ident], []) for ident in addresses)
+            else:
+                rows.append(self._asset(mac, addresses, []))
+        rows.extend(self._asset(0, [ident], []) for ident in alone)
+        return sorted(rows, key=lambda row: (not row["ip"], row["ip"], row["mac"]))
+
+    def _asset(self, mac: int, addresses: list[int], roles: list[str]) -> AssetRow:
+        names = self.decoded.names
+        hosts = self.decoded.native.hosts()
+        idents = ([mac] if mac else []) + addresses
+        own = {key: bits for key, bits in self._roles.items() if key[0] in idents}
+        for (_, proto), bits in sorted(own.items()):
+            roles += [
+                f"{names.protocol(proto)} {word}" for role, word in ROLE_NAMES.items() if bits & (1 << role)
+            ]
+        text = names.endpoint(mac) if mac else ""
+        return AssetRow(
+            mac=text,
+            ip=[names.endpoint(ident) for ident in addresses],
+            vendor=vendor(text),
+            roles=sorted(set(roles)),
+            protocols=sorted({names.protocol(proto) for _, proto in own}),
+            first=min(int(hosts[ident]["first"]) for ident in idents) / 1e9,
+            last=max(int(hosts[ident]["last"]) for ident in idents) / 1e9,
+        )
+
+
+def _packed(first: Any, role: Any, last: Any) -> npt.NDArray[np.int64]:
+    """Three columns as one number each row (27, 3 and 32 bits): sorting records is slow."""
+    low = last.astype(np.int64) & 0xFFFFFFFF
+    keys: npt.NDArray[np.int64] = (first.astype(np.int64) << 35) | (role.astype(np.int64) << 32) | low
+    return keys
+
+
+def _unpacked(keys: npt.NDArray[np.int64]) -> tuple[list[int], list[int], list[int]]:
+    last = (keys & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+    return (keys >> 35).tolist(), ((keys >> 32) & 7).tolist(), last.tolist()
+
+
+@lru_cache(maxsize=8192)
+def vendor(mac: str) -> str:
+    """Who registered a MAC address with the IEEE; "" unknown or locally administered."""
+    if not mac or int(mac[:2], 16) & 3:
+        return ""
+    from netaddr import EUI, NotRegisteredError
+
+    try:
+        return str(EUI(mac).oui.registration().org)
+    except NotRegisteredError:
+        return ""
