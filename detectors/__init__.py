@@ -1,0 +1,1 @@
+"""Baselines, detectors, calibration and explanation: functions over batches, no I/O of their own."""

@@ -1,0 +1,276 @@
+"""Allow-lists: who talks to whom, in which messages. What is not on a list is said as long as it goes on.
+
+How loud: a dangerous message that was never seen is an alarm; news from a conversation that seldom
+brings news (Good and Turing's estimate of the chance of a new species) is a warning; news from one that
+was still bringing some at the end of learning is a notice; what belongs to a protocol's ordinary life
+(``news.LIFE``) and housekeeping between known hosts is kept at ``info``. Findings about one pair of hosts
+and protocol fold into one alert, which lists units, ports and kinds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.allowlist_learner import MAX_KINDS, KindKey
+from detectors.base import Finding, Level, Slice
+from detectors.baseline import Baseline
+from detectors.calibration import news_rate
+from detectors.groups import (
+    HOUSEKEEPING,
+    HOUSEKEEPING_PORTS,
+    REPEATED,
+    ConvKey,
+    Groups,
+    Key,
+    Lens,
+    addressing,
+    group,
+    is_group_address,
+    is_ip,
+    objects,
+    pack,
+    unpack,
+)
+from detectors.news import MATURE, news_finding, observed, ordinary, sender, technique
+from detectors.objects import Objects
+from detectors.tables import Origin, conv_of
+from grid_profiles.vocabulary import Flag, KindClass, Role
+
+MAX_NEW: Final = 50
+"""Findings of one rule and slice that are named one by one; the rest is summed up."""
+
+TRANSPORT: Final = frozenset({"tcp", "udp", "ip"})
+"""Signalling and what no decoder claimed; news between hosts that already talk is a notice."""
+
+
+class Allowlist:
+    """Holds traffic against the lists of a baseline."""
+
+    def __init__(self, baseline: Baseline, lens: Lens) -> None:
+        self.lens = lens
+        self.refused: Counter[str] = Counter()
+        self._hosts = set(baseline.tables["assets"]["address"])
+        self._convs = {conv_of(row) for row in baseline.rows("conversations")}
+        self._protocol_pairs = {(conv[0], frozenset(conv[1:3])) for conv in self._convs}
+        self._pairs = {frozenset(conv[1:3]) for conv in self._convs}
+        self._kinds: set[KindKey] = set()
+        self._causeless: set[tuple[ConvKey, int, int]] = set()
+        self._senders: set[tuple[str, str, int]] = set()
+        self._news: dict[ConvKey, float] = {}
+        self._proposed = {
+            (conv_of(row), row.kind, row.cause): row.id
+            for row in baseline.rows("review")
+            if row.origin == Origin.PROPOSED.value
+        }
+        self._told: set[str] = set()
+        self._commanders = {row.client for row in baseline.rows("review")}
+        self._load_kinds(baseline)
+        self._fine: set[int] = set()
+        self._objects = Objects(baseline, lens)
+
+    def _load_kinds(self, baseline: Baseline) -> None:
+        counts: dict[ConvKey, list[int]] = {}
+        for row in baseline.rows("kinds"):
+            conv = conv_of(row)
+            self._kinds.add((conv, row.role, row.kind, row.cause))
+            self._causeless.add((conv, row.role, row.kind))
+            if row.role == Role.CLIENT:
+                self._senders.add((conv[0], conv[1], row.kind))
+            counts.setdefault(conv, []).append(row.count)
+        self._news = {conv: news_rate(found) for conv, found in counts.items()}
+
+    def counters(self) -> dict[str, int]:
+        """What the bounded tables refused."""
+        return dict(self.refused)
+
+    def detect(self, piece: Slice) -> list[Finding]:
+        """Findings of one slice."""
+        messages = piece.messages
+        if not len(messages):
+            return []
+        found: dict[str, list[Finding]] = {}
+        unknown = self._kind_findings(messages, group(pack(messages)), found)
+        for conv, kind, point, _, sample in objects(addressing(messages)):
+            if conv not in unknown:
+                _keep(self._objects.judge(conv, kind, point, sample), found)
+        return [finding for rule in found for finding in self._bounded(found[rule])]
+
+    def _kind_findings(
+        self, messages: npt.NDArray[Any], groups: Groups, found: dict[str, list[Finding]]
+    ) -> set[int]:
+        """Findings about conversations and kinds; returns conversations that are unknown."""
+        unknown: dict[int, list[int]] = {}
+        for index, packed in enumerate(groups.keys.tolist()):
+            if packed in self._fine:
+                continue
+            key = unpack(packed)
+            if self.lens.conv(key.conv) not in self._convs:
+                unknown.setdefault(key.conv, []).append(index)
+                continue
+            finding = self._judge_kind(messages[groups.rows(index)], key)
+            if finding is None and len(self._fine) < MAX_KINDS:
+                self._fine.add(packed)
+            _keep(finding, found)
+        for conv, indices in unknown.items():
+            rows = messages[np.sort(np.concatenate([groups.rows(i) for i in indices]))]
+            _keep(self._new_conversation(conv, rows), found)
+        return set(unknown)
+
+    def _judge_kind(self, rows: npt.NDArray[Any], key: Key) -> Finding | None:
+        conv, proto = self.lens.conv(key.conv), int(rows[0]["proto"])
+        if (conv, *key[1:]) in self._kinds:
+            return self._not_approved(conv, key, rows)
+        fresh = rows[rows["flags"] & np.uint32(REPEATED) == 0]
+        if not len(fresh) or conv[0] in HOUSEKEEPING:
+            return None
+        if self.lens.dangerous(proto, key.kind, key.role):
+            return self._new_command(conv, key, fresh)
+        kind = self.lens.names.kind(proto, key.kind)
+        cause = f" with cause {key.cause}" if key.cause >= 0 else ""
+        return news_finding(
+            "new-kind",
+            self._kind_level(conv, key, fresh),
+            fresh,
+            f"{sender(self.lens, fresh)} sent {kind}{cause}, new for {self.lens.link(key.conv)}",
+            expected="kinds and causes learned for this conversation",
+            observed=observed(self.lens, fresh, kind),
+            scores={"operation": 0.5, "attack": 0.3, "fault": 0.2},
+            group=f"{key.role}/{key.kind}/{key.cause}",
+            pair=True,
+            item=conv[4],
+        )
+
+    def _kind_level(self, conv: ConvKey, key: Key, rows: npt.NDArray[Any]) -> Level:
+        """How loud a harmless kind is that this conversation never carried."""
+        kind_class = self.lens.kind_class(int(rows[0]["proto"]), key.kind)
+        told = self.lens.dangerous(int(rows[0]["proto"]), key.kind, Role.CLIENT) or _refused(conv, rows)
+        again = (conv, key.role, key.kind) in self._causeless and kind_class == KindClass.REPORT
+        if ordinary(self.lens, conv[0], rows) or (key.role == Role.SERVER and (again or told)):
+            return Level.INFO
+        quiet = key.role == Role.SERVER or kind_class in (KindClass.SESSION, KindClass.ERROR)
+        if quiet or conv[0] == "tcp" or self._news.get(conv, 1.0) >= MATURE:
+            return Level.NOTICE
+        return Level.WARNING
+
+    def _new_command(self, conv: ConvKey, key: Key, rows: npt.NDArray[Any]) -> Finding:
+        proto = int(rows[0]["proto"])
+        kind = self.lens.names.kind(proto, key.kind)
+        level = Level.ALARM
+        if self.lens.kind_class(proto, key.kind) == KindClass.TIME:
+            # clocks are set after a reconnect; by whom nobody else's clock is set, that is a question
+            level = Level.NOTICE if (conv[0], conv[1], key.kind) in self._senders else Level.WARNING
+        return news_finding(
+            "new-command",
+            level,
+            rows,
+            f"{sender(self.lens, rows)} sent {kind}, which was never seen from {conv[1]} to {conv[2]}",
+            expected="no such command between these hosts",
+            observed=observed(self.lens, rows, kind),
+            scores={"attack": 0.6, "operation": 0.4},
+            technique=technique(self.lens, proto, key.kind),
+            group=str(key.kind),
+            pair=True,
+            item=conv[4],
+        )
+
+    def _not_approved(self, conv: ConvKey, key: Key, rows: npt.NDArray[Any]) -> Finding | None:
+        """A command at a place where learning met it; a new place has its own finding."""
+        ident = self._proposed.get((conv, key.kind, key.cause))
+        if ident is None or key.role == Role.SERVER or ident in self._told:
+            return None
+        self._told.add(ident)
+        kind = self.lens.names.kind(int(rows[0]["proto"]), key.kind)
+        return news_finding(
+            "not-approved",
+            Level.INFO,
+            rows,
+            f"{sender(self.lens, rows)} sent {kind}: seen while learning, not approved yet (entry {ident})",
+            expected="approved by a person: gridwarden baseline approve",
+            observed=observed(self.lens, rows, kind),
+            scores={"operation": 0.8, "attack": 0.2},
+            group=ident,
+        )
+
+    def _new_conversation(self, conv: int, rows: npt.NDArray[Any]) -> Finding:
+        key, first = self.lens.conv(conv), rows[0]
+        for row in rows:
+            if self.lens.dangerous(int(row["proto"]), int(row["kind"]), int(row["role"])):
+                return self._command_source(key, rows, row)
+        strangers = [h for h in key[1:3] if h and h not in self._hosts and not is_group_address(h)]
+        rule, code = ("new-host", "T0864") if strangers else ("new-conversation", "T0886")
+        if int(first["role"]) == Role.CLIENT and not strangers:
+            code = "T0888"
+        kind = self.lens.names.kind(int(first["proto"]), int(first["kind"]))
+        who = f"{' and '.join(strangers)}: never seen before; " if strangers else ""
+        finding = news_finding(
+            rule,
+            self._conversation_level(key, strangers, int(first["role"]) == Role.PUBLISHER),
+            rows,
+            f"{who}{self.lens.link(conv)} port {key[3]} is no known conversation",
+            expected=f"{len(self._convs)} known conversations",
+            observed=f"{len(rows)} messages in the first second, first {kind}",
+            scores={"attack": 0.6, "operation": 0.4},
+            technique=code,
+            pair=True,
+            item=key[4] or f"port {key[3]}",
+        )
+        if _background(key):  # a host that asks around: one alert, whomever it asks
+            finding.conv, finding.group, finding.item = -1, f"{key[0]}/{key[1]}", key[2]
+        return finding
+
+    def _conversation_level(self, key: ConvKey, strangers: list[str], publisher: bool) -> Level:
+        if _background(key):
+            return Level.NOTICE if any(is_ip(host) for host in strangers) else Level.INFO
+        asked_all = is_group_address(key[2]) and not publisher
+        known_pair = key[0] in TRANSPORT and frozenset(key[1:3]) in self._pairs
+        other_port = not key[4] and (key[0], frozenset(key[1:3])) in self._protocol_pairs
+        return Level.NOTICE if asked_all or known_pair or other_port else Level.WARNING
+
+    def _command_source(self, key: ConvKey, rows: npt.NDArray[Any], danger: Any) -> Finding:
+        sent = rows[(rows["kind"] == danger["kind"]) & (rows["src"] == danger["src"])]
+        proto, code = int(danger["proto"]), int(danger["kind"])
+        kind = self.lens.names.kind(proto, code)
+        return news_finding(
+            "new-command-source",
+            Level.ALARM,
+            sent,
+            f"{sender(self.lens, sent)} sent {kind} to {key[2]}; these hosts never spoke {key[0]} before",
+            expected="commands only from " + (", ".join(sorted(self._commanders)[:4]) or "nobody"),
+            observed=observed(self.lens, sent, kind),
+            scores={"attack": 0.8, "operation": 0.2},
+            technique=technique(self.lens, proto, code),
+            group=str(code),
+            pair=True,
+            item=observed(self.lens, sent, kind),
+        )
+
+    def _bounded(self, findings: list[Finding]) -> list[Finding]:
+        if len(findings) <= MAX_NEW:
+            return findings
+        rest = findings[MAX_NEW:]
+        self.refused["findings"] += len(rest)
+        last = rest[-1]
+        last.level = max(finding.level for finding in rest)
+        last.conv, last.group = -1, "many"
+        last.summary = f"{len(rest)} more of {last.rule} within one second, among them: {last.summary}"
+        return [*findings[:MAX_NEW], last]
+
+
+def _background(key: ConvKey) -> bool:
+    """Housekeeping, or a frame of no protocol that anybody knows."""
+    named = key[0] in HOUSEKEEPING or key[0] == "ethernet"
+    return named or (key[0] == "udp" and key[3] in HOUSEKEEPING_PORTS)
+
+
+def _refused(conv: ConvKey, rows: npt.NDArray[Any]) -> bool:
+    """A Modbus exception has a rule of its own."""
+    return conv[0] == "modbus" and bool(int(rows[0]["flags"]) & Flag.NEGATIVE)
+
+
+def _keep(finding: Finding | None, found: dict[str, list[Finding]]) -> None:
+    if finding is not None:
+        found.setdefault(finding.rule, []).append(finding)

@@ -1,0 +1,271 @@
+"""The baseline archive: what is normal at a site, as plain tables in a zip file.
+
+``manifest.json`` (format, tool, where it came from, rows and SHA-256 of each member), ``params.json``
+and one CSV per table of ``tables.py``. Only text and numbers: nothing in it is executed, unpickled or
+interpreted, models are refitted from the ``features`` table. The same baseline always gives the same
+bytes. Reading refuses, with one sentence each: no zip archive, a newer format, a missing or foreign
+member, a wrong checksum, a member or archive beyond the limits, a table with wrong columns or values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from detectors.tables import STR, TABLES, TRUST, Origin, Table, text_numbers
+
+FORMAT: Final = 1
+EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+MAX_ARCHIVE: Final = 256 << 20
+MAX_MEMBER: Final = 256 << 20
+MAX_TOTAL: Final = 512 << 20
+MAX_SMALL: Final = 4 << 20
+MAX_MEMBERS: Final = 64
+MANIFEST: Final = "manifest.json"
+PARAMS: Final = "params.json"
+
+
+class BaselineError(Exception):
+    """A baseline that cannot be used: which file, what is wrong, what to do."""
+
+
+@dataclass(slots=True)
+class Baseline:
+    """What is normal at one site.
+
+    Attributes
+    ----------
+    tables : dict of str to DataFrame
+        One per entry of ``tables.TABLES``.
+    params : dict
+        JSON values: ``false_alarms_per_day``, ``model``, ``seed``, ``learned_s`` (seconds of capture
+        time), ``packets``, ``messages``, ``window_s``, ``maturity``, ``max_idle_s``, ``notes``.
+    created_from : list of dict
+        Captures it was learned from: ``name``, ``first``, ``last``, ``packets``.
+    tool : str
+        Version of the program that wrote it.
+    """
+
+    tables: dict[str, pd.DataFrame] = field(
+        default_factory=lambda: {name: table.empty() for name, table in TABLES.items()}
+    )
+    params: dict[str, Any] = field(default_factory=dict)
+    created_from: list[dict[str, Any]] = field(default_factory=list)
+    tool: str = ""
+
+    def rows(self, table: str) -> Any:
+        """Rows of a table as named tuples."""
+        return self.tables[table].itertuples(index=False)
+
+    def pending(self) -> pd.DataFrame:
+        """Dangerous messages seen while learning that nobody has approved yet."""
+        review = self.tables["review"]
+        return review[review["origin"] == Origin.PROPOSED.value]
+
+    def remarks(self) -> list[str]:
+        """What to know before trusting it: the notes of learning, and what waits for approval now."""
+        waiting = len(self.pending())
+        notes = [str(note) for note in self.params.get("notes", [])]
+        if waiting:
+            kinds = "kind of message waits" if waiting == 1 else "kinds of message wait"
+            notes.append(f"{waiting} dangerous {kinds} for approval (`gridwarden baseline approve`)")
+        return notes
+
+    def approve(self, ids: set[str] | None, who: str, why: str, when: str) -> list[str]:
+        """Approve proposed entries of the review table; ``None`` means all.
+
+        Returns
+        -------
+        list of str
+            Ids approved now. An unknown id raises BaselineError and nothing is changed.
+        """
+        review = self.tables["review"]
+        unknown = (ids or set()) - set(review["id"])
+        if unknown:
+            raise BaselineError(
+                f"no entry {', '.join(sorted(unknown))} to approve; `gridwarden baseline show` lists them"
+            )
+        chosen = review["origin"] == Origin.PROPOSED.value
+        if ids is not None:
+            chosen &= review["id"].isin(ids)
+        review.loc[chosen, "origin"] = Origin.APPROVED.value
+        for column, text in (("who", who), ("why", why), ("when", when)):
+            review.loc[chosen, column] = text
+        return sorted(review.loc[chosen, "id"])
+
+    def to_bytes(self) -> bytes:
+        """The archive; equal baselines give equal bytes."""
+        members = {PARAMS: _json(self.params)}
+        for name, table in TABLES.items():
+            members[f"tables/{name}.csv"] = _csv(table.sort(self.tables[name]))
+        manifest = {
+            "format": FORMAT,
+            "tool": self.tool,
+            "created_from": self.created_from,
+            "rows": {name: len(self.tables[name]) for name in sorted(TABLES)},
+            "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(members.items())},
+        }
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+            for name, data in [(MANIFEST, _json(manifest)), *sorted(members.items())]:
+                info = zipfile.ZipInfo(name, EPOCH)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                info.create_system, info.external_attr = 3, 0o644 << 16
+                archive.writestr(info, data)
+        return buffer.getvalue()
+
+    def save(self, path: str | Path) -> None:
+        """Write the archive beside its place and rename it, so that no reader sees half of one."""
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.partial")
+        partial.write_bytes(self.to_bytes())
+        partial.replace(target)
+
+    @staticmethod
+    def load(path: str | Path) -> Baseline:
+        """Read and check an archive; raises BaselineError."""
+        source = Path(path)
+        try:
+            if source.stat().st_size > MAX_ARCHIVE:
+                raise BaselineError(f"{path}: larger than {MAX_ARCHIVE >> 20} MiB, not a baseline")
+            data = source.read_bytes()
+        except OSError as error:
+            raise BaselineError(f"{path}: cannot be read: {error.strerror or error}") from error
+        return Baseline.from_bytes(data, str(path))
+
+    @staticmethod
+    def from_bytes(data: bytes, name: str = "baseline") -> Baseline:
+        """Read and check the bytes of an archive; ``name`` stands in the messages."""
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                return _read(archive, name)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+            raise BaselineError(
+                f"{name}: not a baseline or damaged ({error}); write one with `gridwarden learn`"
+            ) from error
+        except zlib.error as error:
+            raise BaselineError(f"{name}: damaged ({error}); take it from a backup or learn again") from error
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    text = frame.to_csv(index=False, lineterminator="\n")
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> Baseline:
+    infos = archive.infolist()
+    if len(infos) > MAX_MEMBERS:
+        raise BaselineError(f"{name}: {len(infos)} members, a baseline has fewer than {MAX_MEMBERS}")
+    if sum(info.file_size for info in infos) > MAX_TOTAL:
+        raise BaselineError(f"{name}: unpacks to more than {MAX_TOTAL >> 20} MiB, refused")
+    present = {info.filename: info for info in infos}
+    if len(present) != len(infos):
+        raise BaselineError(f"{name}: two members of the same name, refused")
+    manifest = _object(_member(archive, present, MANIFEST, MAX_SMALL, name), MANIFEST, name)
+    _check_format(manifest, name)
+    expected = {PARAMS, *(f"tables/{table}.csv" for table in TABLES)}
+    sums = manifest.get("sha256")
+    if not isinstance(sums, dict) or set(sums) != expected:
+        raise BaselineError(f"{name}: {MANIFEST} does not list the members of a format {FORMAT} baseline")
+    foreign = set(present) - expected - {MANIFEST}
+    if foreign:
+        raise BaselineError(f"{name}: foreign member {sorted(foreign)[0]!r}, refused")
+    members = {member: _member(archive, present, member, MAX_MEMBER, name) for member in sorted(expected)}
+    for member, data in members.items():
+        if hashlib.sha256(data).hexdigest() != sums[member]:
+            raise BaselineError(f"{name}: {member} was changed or damaged (checksum differs); learn again")
+    tables = {key: _table(key, table, members[f"tables/{key}.csv"], name) for key, table in TABLES.items()}
+    created = manifest.get("created_from")
+    return Baseline(
+        tables,
+        _object(members[PARAMS], PARAMS, name),
+        [entry for entry in created if isinstance(entry, dict)] if isinstance(created, list) else [],
+        str(manifest.get("tool", "")),
+    )
+
+
+def _check_format(manifest: dict[str, Any], name: str) -> None:
+    version = manifest.get("format")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise BaselineError(f"{name}: {MANIFEST} names no format")
+    if version > FORMAT:
+        raise BaselineError(
+            f"{name}: format {version}, written by gridwarden {manifest.get('tool', '?')}; "
+            f"this program reads up to format {FORMAT}. Update gridwarden"
+        )
+
+
+def _member(
+    archive: zipfile.ZipFile, present: dict[str, zipfile.ZipInfo], member: str, limit: int, name: str
+) -> bytes:
+    if member not in present:
+        raise BaselineError(f"{name}: {member} is missing; not a baseline or damaged")
+    with archive.open(present[member]) as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise BaselineError(f"{name}: {member} is larger than {limit >> 20} MiB, refused")
+    return data
+
+
+def _object(data: bytes, member: str, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BaselineError(f"{name}: {member} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise BaselineError(f"{name}: {member} is not a JSON object")
+    return value
+
+
+def _table(key: str, table: Table, data: bytes, name: str) -> pd.DataFrame:
+    where = f"{name}: tables/{key}.csv"
+    types = {column: "object" if kind == STR else kind for column, (kind, _) in table.columns.items()}
+    text = [column for column, (kind, _) in table.columns.items() if kind == STR]
+    try:
+        frame = pd.read_csv(
+            io.BytesIO(data),
+            dtype=dict.fromkeys(types, "object"),
+            keep_default_na=False,
+            na_filter=False,
+            encoding="utf-8",
+        )
+        if list(frame.columns) != list(table.columns):
+            raise BaselineError(f"{where}: columns {list(frame.columns)} instead of {list(table.columns)}")
+        for column, kind in types.items():
+            if kind != "object":
+                frame[column] = np.array(frame[column].tolist(), dtype="U64").astype(kind)
+        frame[text] = frame[text].astype("object")
+    except (ValueError, OverflowError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise BaselineError(f"{where}: {error}") from error
+    _check_cells(frame, table, where)
+    return frame
+
+
+def _check_cells(frame: pd.DataFrame, table: Table, where: str) -> None:
+    """Text cells that are more than names: origins and lists of numbers."""
+    try:
+        if "origin" in frame:
+            bad = set(frame["origin"]) - set(TRUST)
+            if bad:
+                raise ValueError(f"unknown origin {sorted(bad)[0]!r}")
+        for column in table.columns:
+            if column.endswith("_blocks"):
+                for cell in frame[column]:
+                    text_numbers(cell)
+        if frame.duplicated(table.keys).any():
+            raise ValueError("the same row twice")
+    except ValueError as error:
+        raise BaselineError(f"{where}: {error}") from error

@@ -1,0 +1,198 @@
+"""Grouping of message rows, and the run's identifiers in words: what every detector needs first.
+
+Keys pack (conversation, role, kind, cause) into one int64, so that a slice is grouped by one sort
+instead of one dictionary look-up per message.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.base import Names
+from grid_profiles.vocabulary import DANGEROUS, Flag, Role
+
+Ints = npt.NDArray[np.int64]
+ConvKey = tuple[str, str, str, int, str, int]
+
+SECOND: Final = 1_000_000_000
+CAUSE_BITS: Final = 16
+KIND_BITS: Final = 20
+ROLE_BITS: Final = 3
+REPEATED: Final = int(Flag.RETRANSMITTED | Flag.DUPLICATE)
+MAX_FRAMES: Final = 20
+
+HOUSEKEEPING: Final = frozenset(
+    [
+        "arp",
+        "bootp",
+        "dhcp",
+        "dhcpv6",
+        "dns",
+        "icmp",
+        "icmpv6",
+        "igmp",
+        "lldp",
+        "llmnr",
+        "mdns",
+        "mld",
+        "nbdgm",
+        "nbns",
+        "ntp",
+        "ssdp",
+        "stp",
+    ]
+)
+"""Protocols that every host speaks to its surroundings now and then; news among them is seldom news."""
+
+HOUSEKEEPING_PORTS: Final = frozenset([53, 67, 68, 123, 137, 138, 546, 547, 1900, 5353, 5355])
+"""UDP ports (IANA) of the same protocols, for an engine that does not decode them."""
+
+
+class Groups(NamedTuple):
+    """Rows of equal key: ``order[starts[i]:starts[i] + counts[i]]`` are the rows of ``keys[i]``, in order."""
+
+    keys: Ints
+    order: Ints
+    starts: Ints
+    counts: Ints
+
+    def rows(self, index: int) -> Ints:
+        """Row numbers of one group, in order of arrival."""
+        start = int(self.starts[index])
+        return self.order[start : start + int(self.counts[index])]
+
+
+class Key(NamedTuple):
+    """One unpacked group key, in the run's identifiers."""
+
+    conv: int
+    role: int
+    kind: int
+    cause: int
+
+
+def pack(messages: npt.NDArray[Any], cause: bool = True) -> Ints:
+    """Group keys of messages, int64 of shape (m,); without ``cause`` that field reads -1."""
+    keys = messages["conv"].astype(np.int64) << (ROLE_BITS + KIND_BITS + CAUSE_BITS)
+    keys |= (messages["role"].astype(np.int64) & ((1 << ROLE_BITS) - 1)) << (KIND_BITS + CAUSE_BITS)
+    keys |= (messages["kind"].astype(np.int64) & ((1 << KIND_BITS) - 1)) << CAUSE_BITS
+    if not cause:
+        return keys | ((1 << CAUSE_BITS) - 1)
+    return keys | (messages["cause"].astype(np.int64) & ((1 << CAUSE_BITS) - 1))
+
+
+def unpack(key: int) -> Key:
+    """Fields of one group key."""
+    conv = key >> (ROLE_BITS + KIND_BITS + CAUSE_BITS)
+    role = (key >> (KIND_BITS + CAUSE_BITS)) & ((1 << ROLE_BITS) - 1)
+    return Key(conv, role, _signed(key >> CAUSE_BITS, KIND_BITS), _signed(key, CAUSE_BITS))
+
+
+def _signed(value: int, bits: int) -> int:
+    value &= (1 << bits) - 1
+    return -1 if value == (1 << bits) - 1 else value
+
+
+def group(keys: Ints) -> Groups:
+    """Sort rows by key, keeping the order of arrival inside each."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(keys) else np.zeros(0, np.intp)
+    counts = np.diff(np.r_[starts, len(keys)])
+    return Groups(ordered[starts], order.astype(np.int64), starts.astype(np.int64), counts.astype(np.int64))
+
+
+def addressing(messages: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Rows that ask for or publish an object: answers repeat what the request said."""
+    asked = (messages["point"] >= 0) & (messages["flags"] & np.uint32(Flag.NEGATIVE) == 0)
+    polled = (messages["role"] == Role.SERVER) & (messages["state"] >= 0) & (messages["cause"] < 0)
+    rows: npt.NDArray[Any] = messages[asked & ~polled]
+    return rows
+
+
+def objects(rows: npt.NDArray[Any]) -> list[tuple[int, int, int, int, Any]]:
+    """(conv, kind, point, rows, first row) for each object addressed in some messages."""
+    if not len(rows):
+        return []
+    order = np.lexsort((rows["point"], rows["kind"], rows["conv"]))
+    ordered = rows[order]
+    new = np.ones(len(rows), bool)
+    new[1:] = (
+        (ordered["point"][1:] != ordered["point"][:-1])
+        | (ordered["kind"][1:] != ordered["kind"][:-1])
+        | (ordered["conv"][1:] != ordered["conv"][:-1])
+    )
+    starts = np.flatnonzero(new)
+    counts = np.diff(np.r_[starts, len(rows)])
+    return [
+        (int(row["conv"]), int(row["kind"]), int(row["point"]), int(count), row)
+        for row, count in zip(ordered[starts], counts, strict=True)
+    ]
+
+
+def frames_of(messages: npt.NDArray[Any]) -> list[int]:
+    """First frame numbers of some messages, each once, at most :data:`MAX_FRAMES`."""
+    seen = dict.fromkeys(int(frame) for frame in messages["frame"][: 4 * MAX_FRAMES])
+    return list(seen)[:MAX_FRAMES]
+
+
+def is_group_address(address: str) -> bool:
+    """True for broadcast and multicast addresses, Ethernet and IP."""
+    if address.count(":") == 5 and len(address) == 17:
+        return bool(int(address[:2], 16) & 1)
+    if ":" in address:
+        return address.lower().startswith("ff")
+    head = address.partition(".")[0]
+    return address.endswith(".255") or (head.isdigit() and 224 <= int(head) <= 255)
+
+
+def is_ip(address: str) -> bool:
+    """True for an IPv4 or IPv6 address, False for a MAC address."""
+    return "." in address or address.count(":") != 5 or "::" in address
+
+
+class Lens:
+    """Words for the identifiers of one run, remembered; bounded as the run's own tables are."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self._conv: dict[int, ConvKey] = {}
+        self._class: dict[tuple[int, int], str] = {}
+
+    def conv(self, ident: int) -> ConvKey:
+        """Identity of a conversation across runs."""
+        found = self._conv.get(ident)
+        if found is None:
+            found = self._conv[ident] = _stable(self.names.conversation(ident).key)
+        return found
+
+    def kind_class(self, proto: int, kind: int) -> str:
+        """Class of a kind of message, "" unknown."""
+        if len(self._class) > 65_536:
+            self._class.clear()
+        found = self._class.get((proto, kind))
+        if found is None:
+            found = self._class[proto, kind] = self.names.kind_class(proto, kind)
+        return found
+
+    def dangerous(self, proto: int, kind: int, role: int) -> bool:
+        """Does a message of this kind change the plant? Answers of the controlled side do not."""
+        return role != Role.SERVER and self.kind_class(proto, kind) in DANGEROUS
+
+    def link(self, ident: int) -> str:
+        """A conversation in a few words: ``10.0.0.1 to 10.0.0.2 (modbus unit 1)``."""
+        protocol, client, server, _, sub, _ = self.conv(ident)
+        return f"{client} to {server} ({protocol}{' ' + sub if sub else ''})"
+
+
+EPHEMERAL: Final = 32_768
+"""Ports from here on are handed out by the system (RFC 6335 and Linux); they name no service."""
+
+
+def _stable(key: ConvKey) -> ConvKey:
+    """A connection without a service of its own differs in its port every time: port 0 stands for all."""
+    protocol, client, server, port, sub, vlan = key
+    return (protocol, client, server, 0, sub, vlan) if protocol == "tcp" and port >= EPHEMERAL else key

@@ -1,0 +1,85 @@
+"""What rule files share: a finding from one message row, and bounded state by key."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.base import Finding, Level, Reading
+from detectors.groups import frames_of
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Bounded(Generic[K, V]):
+    """A mapping that forgets what was used least recently; ``evicted`` counts."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.evicted = 0
+        self._entries: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        """Entry of a key, now the most recently used, or None."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
+
+    def put(self, key: K, value: V) -> V:
+        """Set an entry; the oldest gives way when the table is full."""
+        self._entries[key] = value
+        self._entries.move_to_end(key)
+        if len(self._entries) > self.limit:
+            self._entries.popitem(last=False)
+            self.evicted += 1
+        return value
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def rows_of(messages: npt.NDArray[Any], proto: int) -> npt.NDArray[np.intp]:
+    """Row numbers of one protocol; none when the profile is unknown (-1)."""
+    return np.flatnonzero(messages["proto"] == proto) if proto >= 0 else np.zeros(0, np.intp)
+
+
+def message_finding(
+    detector: str,
+    rule: str,
+    level: Level,
+    rows: npt.NDArray[Any],
+    summary: str,
+    expected: str,
+    observed: str,
+    scores: dict[str, float],
+    technique: str = "",
+    group: str = "",
+) -> Finding:
+    """A finding about one or more messages of a conversation; the first row decides who and when."""
+    first = rows[0]
+    return Finding(
+        ts=int(first["ts"]),
+        detector=detector,
+        rule=rule,
+        level=level,
+        reading=Reading(max(scores, key=lambda name: scores[name])),
+        proto=int(first["proto"]),
+        conv=int(first["conv"]),
+        src=int(first["src"]),
+        dst=int(first["dst"]),
+        summary=summary,
+        kind=int(first["kind"]),
+        point=int(first["point"]),
+        expected=expected,
+        observed=observed,
+        technique=technique,
+        frames=frames_of(rows),
+        group=group,
+        scores=scores,
+    )

@@ -1,0 +1,406 @@
+"""IEC 61850 GOOSE: counters, time allowed to live, configuration, test bits, second publishers, floods.
+
+Standard followed: IEC 61850-8-1:2011, clause 18.1.2.5: a change raises stNum by 1 and resets sqNum to 0;
+each repetition raises sqNum by 1 (at the top it goes on with 1); stNum, sqNum 1/0 follow a restart; the
+next frame comes before timeAllowedtoLive is over. A copy of the very same frame (PRP, HSR, mirror port)
+is no repetition. One control block has one publisher.
+
+A breaker trip is a change of state with a burst of repetitions: that is legal and says nothing here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.base import Finding, Level, Slice
+from detectors.baseline import Baseline
+from detectors.groups import SECOND, Lens
+from detectors.rules.common import Bounded, message_finding, rows_of
+from detectors.tables import TABLES, Origin, conv_fields
+from grid_profiles.vocabulary import Flag
+
+NAME: Final = "goose"
+MAX_BLOCKS: Final = 4_096
+MAX_PUBLISHERS: Final = 16_384
+TOP: Final = (1 << 32) - 1
+TOLERANCE: Final = 1.0
+"""timeAllowedtoLive is exceeded by more than this factor; publishers announce twice their interval."""
+
+FLOOD: Final = 500
+"""Messages of one control block in one second; the fastest schedules stay near 100 after a change."""
+
+COPY: Final = 5_000_000
+"""ns in which the very same counters are a copy by redundancy or a mirror port, not a replay."""
+
+MAX_QUIET: Final = 600 * SECOND
+
+_SKIP = np.uint32(Flag.DUPLICATE | Flag.TRUNCATED | Flag.MALFORMED)
+
+
+@dataclass(slots=True)
+class _Block:
+    """Where one control block stands."""
+
+    source: int
+    proto: int
+    conv: int
+    row: Any
+    changed: int = 0
+    expired: bool = False
+
+
+class PublisherLearner:
+    """Collects who publishes what, as which revision."""
+
+    def __init__(self, lens: Lens) -> None:
+        self.lens = lens
+        self._proto = _protocol(lens)
+        self._seen: Counter[tuple[Any, ...]] = Counter()
+        self.refused: Counter[str] = Counter()
+
+    def learn(self, piece: Slice) -> None:
+        """Take one slice."""
+        rows = piece.messages[rows_of(piece.messages, self._proto)]
+        rows = rows[rows["flags"] & _SKIP == 0]
+        columns = ["conv", "src", "point", "cause", "name", "ident", "count"]
+        for values, count in Counter(rows[columns].tolist()).items():
+            if values not in self._seen and len(self._seen) >= MAX_PUBLISHERS:
+                self.refused["publishers"] += count
+                continue
+            self._seen[values] += count
+
+    def finish(self, baseline: Baseline) -> None:
+        """Write the publishers into the baseline."""
+        names, merged = self.lens.names, Counter[tuple[Any, ...]]()
+        for (conv, src, point, rev, name, ident, entries), count in self._seen.items():
+            key = (self.lens.conv(conv), names.point(self._proto, point), names.endpoint(src), rev)
+            merged[(*key, names.text(name), names.text(ident), entries)] += count
+        columns = ("point", "source", "conf_rev", "dataset", "go_id", "entries")
+        rows = [
+            conv_fields(key[0])
+            | dict(zip(columns, key[1:], strict=True))
+            | {"count": count, "origin": Origin.LEARNED.value}
+            for key, count in merged.items()
+        ]
+        baseline.tables["publishers"] = TABLES["publishers"].frame(rows)
+
+
+class GooseRules:
+    """Checks GOOSE messages one by one, in order of arrival."""
+
+    def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
+        self.lens = lens
+        self._proto = _protocol(lens)
+        self._blocks: Bounded[int, _Block] = Bounded(MAX_BLOCKS)
+        self._sources: dict[str, set[str]] = {}
+        self._revisions: dict[str, set[tuple[Any, ...]]] = {}
+        self._testing: set[str] = set()
+        self._clock = -1
+        if baseline is not None:
+            for row in baseline.rows("publishers"):
+                self._sources.setdefault(row.point, set()).add(row.source)
+                self._revisions.setdefault(row.point, set()).add(
+                    (row.conf_rev, row.dataset, row.go_id, row.entries)
+                )
+
+    def counters(self) -> dict[str, int]:
+        """Control blocks forgotten because the table was full."""
+        return {"goose_blocks_evicted": self._blocks.evicted}
+
+    def detect(self, piece: Slice) -> list[Finding]:
+        """Findings of one slice."""
+        rows = piece.messages[rows_of(piece.messages, self._proto)]
+        rows = rows[rows["flags"] & _SKIP == 0]
+        found: list[Finding] = []
+        if self._clock >= 0 and piece.start - self._clock > 30 * SECOND:
+            self._resume(piece.start)
+        self._clock = piece.end
+        if len(rows):
+            self._floods(rows, found)
+        for row in rows:
+            self._message(row, found)
+        self._expired(piece.end, found)
+        return found
+
+    def _resume(self, now: int) -> None:
+        """After a pause of the whole capture nothing is known about what happened in it."""
+        for block in self._blocks._entries.values():
+            block.row["ts"] = now
+
+    def _message(self, row: Any, found: list[Finding]) -> None:
+        point = int(row["point"])
+        block = self._blocks.get(point)
+        self._configuration(row, found)
+        if block is None:
+            self._source(row, None, found)
+            self._blocks.put(point, _Block(int(row["src"]), int(row["proto"]), int(row["conv"]), row.copy()))
+            return
+        if int(row["src"]) != block.source:
+            self._source(row, block, found)
+            return  # the known publisher's counters are not moved by another
+        self._lifetime(row, block, found)
+        self._counters(row, block, found)
+        block.row, block.expired = row.copy(), False
+
+    def _source(self, row: Any, block: _Block | None, found: list[Finding]) -> None:
+        known = self._sources.get(self._point(row))
+        source = self._src(row)
+        if block is None:
+            if known is None or source in known:
+                return
+            expected = ", ".join(sorted(known))
+        else:
+            expected = self.lens.names.endpoint(block.source)
+            if known is not None and source in known and expected in known:
+                block.source = int(row["src"])  # a hot stand-by that was learned took over
+                block.row = row.copy()
+                return
+        found.append(
+            self._finding(
+                "goose-second-publisher",
+                Level.ALARM,
+                row,
+                f"{source} publishes {self._point(row)}, whose publisher is {expected}",
+                expected,
+                source,
+                {"attack": 0.85, "operation": 0.15},
+                "T0856",
+            )
+        )
+
+    def _counters(self, row: Any, block: _Block, found: list[Finding]) -> None:
+        old = block.row
+        st, sq, st0, sq0 = int(row["state"]), int(row["seq"]), int(old["state"]), int(old["seq"])
+        if st == st0:
+            self._repetition(row, old, sq, sq0, found)
+        elif st == (st0 + 1 if st0 < TOP else 1):
+            if sq > 1:
+                self._lost(row, sq, found)
+        elif st > st0:
+            self._jump(row, st, st0, found)
+        elif st == 1 and sq <= 1:
+            found.append(
+                self._finding(
+                    "goose-restart",
+                    Level.NOTICE,
+                    row,
+                    f"{self._point(row)} began again at stNum 1: {self._src(row)} was restarted",
+                    f"stNum {st0}",
+                    "stNum 1",
+                    {"fault": 0.5, "operation": 0.35, "attack": 0.15},
+                )
+            )
+        else:
+            self._back(row, f"stNum {st}", f"stNum {st0} or {st0 + 1}", found)
+
+    def _repetition(self, row: Any, old: Any, sq: int, sq0: int, found: list[Finding]) -> None:
+        due = sq0 + 1 if sq0 < TOP else 1
+        moved = not _same(float(row["value"]), float(old["value"]))
+        if sq == due:
+            if moved and abs(float(row["value"]) - float(old["value"])) > 1e-3:
+                self._time_moved(row, found)
+        elif sq == sq0 and int(row["ts"]) - int(old["ts"]) <= COPY:
+            return
+        elif sq > due:
+            self._lost(row, sq - due, found)
+        else:
+            self._back(row, f"stNum {row['state']} sqNum {sq}", f"sqNum {due}", found)
+
+    def _time_moved(self, row: Any, found: list[Finding]) -> None:
+        found.append(
+            self._finding(
+                "goose-time",
+                Level.WARNING,
+                row,
+                f"{self._point(row)} changed its time of change t without a new stNum",
+                "t stays while stNum stays",
+                f"t {float(row['value']):.3f}",
+                {"attack": 0.6, "fault": 0.4},
+                "T0856",
+            )
+        )
+
+    def _lost(self, row: Any, frames: int, found: list[Finding]) -> None:
+        found.append(
+            self._finding(
+                "goose-gap",
+                Level.NOTICE,
+                row,
+                f"{frames} frames of {self._point(row)} before stNum {row['state']} sqNum {row['seq']} "
+                "never came by",
+                "sqNum goes up by 1",
+                f"{frames} missing",
+                {"visibility": 0.45, "fault": 0.35, "attack": 0.2},
+                "T0804",
+            )
+        )
+
+    def _jump(self, row: Any, st: int, st0: int, found: list[Finding]) -> None:
+        far = st - st0 > 10
+        found.append(
+            self._finding(
+                "goose-state-jump",
+                Level.ALARM if far else Level.WARNING,
+                row,
+                f"{self._point(row)} went from stNum {st0} to {st}: "
+                + (
+                    "subscribers now ignore the true publisher"
+                    if far
+                    else "changes are missing or were made up"
+                ),
+                f"stNum {st0} or {st0 + 1}",
+                f"stNum {st}",
+                {"attack": 0.75, "visibility": 0.15, "fault": 0.1}
+                if far
+                else {"attack": 0.45, "visibility": 0.35, "fault": 0.2},
+                "T0856",
+            )
+        )
+
+    def _back(self, row: Any, observed: str, expected: str, found: list[Finding]) -> None:
+        found.append(
+            self._finding(
+                "goose-replay",
+                Level.ALARM,
+                row,
+                f"{self._point(row)} went back to {observed}; due was {expected}",
+                expected,
+                observed,
+                {"attack": 0.8, "fault": 0.2},
+                "T0856",
+            )
+        )
+
+    def _configuration(self, row: Any, found: list[Finding]) -> None:
+        known = self._revisions.get(self._point(row))
+        names = self.lens.names
+        seen = (
+            int(row["cause"]),
+            names.text(int(row["name"])),
+            names.text(int(row["ident"])),
+            int(row["count"]),
+        )
+        if known is not None and seen not in known:
+            expected = "; ".join(_describe(entry) for entry in sorted(known))
+            found.append(
+                self._finding(
+                    "goose-configuration",
+                    Level.WARNING,
+                    row,
+                    f"{self._point(row)} is published as {_describe(seen)}; learned was {expected}",
+                    expected,
+                    _describe(seen),
+                    {"operation": 0.5, "attack": 0.5},
+                    "T0836",
+                )
+            )
+        flags = int(row["flags"])
+        if flags & int(Flag.TEST):
+            self._bit(row, "goose-test", "with the test or simulation bit", found)
+        if flags & int(Flag.COMMISSIONING):
+            self._bit(row, "goose-commissioning", "with ndsCom: its configuration is not complete", found)
+
+    def _bit(self, row: Any, rule: str, what: str, found: list[Finding]) -> None:
+        test = rule == "goose-test"
+        found.append(
+            self._finding(
+                rule,
+                Level.WARNING if test else Level.NOTICE,
+                row,
+                f"{self._point(row)} is published {what}",
+                "bit clear in operation",
+                "bit set",
+                {"operation": 0.6, "attack": 0.4} if test else {"operation": 0.7, "fault": 0.3},
+                "T0856" if test else "",
+            )
+        )
+
+    def _lifetime(self, row: Any, block: _Block, found: list[Finding]) -> None:
+        allowed, late = int(block.row["aux"]), int(row["ts"]) - int(block.row["ts"])
+        if allowed > 0 and late > TOLERANCE * allowed * 1_000_000 and not block.expired:
+            found.append(self._late(row, block, late))
+
+    def _expired(self, now: int, found: list[Finding]) -> None:
+        """Control blocks whose publisher fell silent; said once per silence."""
+        for block in self._blocks._entries.values():
+            allowed, late = int(block.row["aux"]) * 1_000_000, now - int(block.row["ts"])
+            if not block.expired and allowed > 0 and late > TOLERANCE * allowed:
+                block.expired = True
+                finding = self._late(block.row, block, late)
+                finding.ts = now
+                found.append(finding)
+
+    def _late(self, row: Any, block: _Block, late: int) -> Finding:
+        allowed = int(block.row["aux"])
+        return self._finding(
+            "goose-expired",
+            Level.WARNING,
+            row,
+            f"{self._point(row)} silent for {late / 1e6:.0f} ms; time allowed to live is {allowed} ms: "
+            "subscribers hold it for lost",
+            f"a frame within {allowed} ms",
+            f"{late / 1e6:.0f} ms",
+            {"fault": 0.6, "attack": 0.25, "visibility": 0.15},
+            "T0804",
+        )
+
+    def _floods(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
+        points, counts = np.unique(rows["point"], return_counts=True)
+        for point, count in zip(points.tolist(), counts.tolist(), strict=True):
+            if count > FLOOD:
+                row = rows[rows["point"] == point][0]
+                found.append(
+                    self._finding(
+                        "goose-flood",
+                        Level.ALARM,
+                        row,
+                        f"{count} frames of {self._point(row)} within a second",
+                        f"at most {FLOOD} per second",
+                        str(count),
+                        {"attack": 0.7, "fault": 0.3},
+                        "T0814",
+                    )
+                )
+
+    def _point(self, row: Any) -> str:
+        return self.lens.names.point(int(row["proto"]), int(row["point"]))
+
+    def _src(self, row: Any) -> str:
+        return self.lens.names.endpoint(int(row["src"]))
+
+    def _finding(
+        self,
+        rule: str,
+        level: Level,
+        row: Any,
+        summary: str,
+        expected: str,
+        observed: str,
+        scores: dict[str, float],
+        technique: str = "",
+    ) -> Finding:
+        rows = np.array([row])
+        return message_finding(
+            NAME, rule, level, rows, summary, expected, observed, scores, technique, self._point(row)
+        )
+
+
+def _describe(entry: tuple[Any, ...]) -> str:
+    revision, dataset, ident, entries = entry
+    return f"confRev {revision}, {dataset or 'no datSet'}, goID {ident or '-'}, {entries} entries"
+
+
+def _same(one: float, other: float) -> bool:
+    return one == other or (np.isnan(one) and np.isnan(other))
+
+
+def _protocol(lens: Lens) -> int:
+    try:
+        return lens.names.protocol_id("goose")
+    except KeyError:
+        return -1

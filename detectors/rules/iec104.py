@@ -1,0 +1,488 @@
+"""IEC 60870-5-104: sequence numbers, acknowledgements, start/stop, direction and cause.
+
+State is kept per TCP connection and direction. Standard followed: IEC 60870-5-104:2006, clauses 5.1
+(sequence numbers modulo 32768, at most k unacknowledged), 5.3 (STARTDT/STOPDT) and IEC 60870-5-101
+table 14 (causes of transmission). A repetition that TCP itself made (same bytes, flag RETRANSMITTED) is
+no repetition of the application. A connection that begins while its opening was not seen is normal at
+the start of a capture; later, and not at N(S) 0, it is not.
+
+A pair of stations may hold several connections, of which one is started (clause 10, redundancy): data on
+two of them in turn mean a second controlling station under the address of the first. A connection that
+died says nothing more, so a reconnect after an outage is not that.
+
+How gaps are read: bytes missing by TCP's own count that the other side acknowledges did arrive, the
+sensor did not see them (visibility); bytes that nobody acknowledges were removed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from detectors.base import Finding, Level, Slice
+from detectors.baseline import Baseline
+from detectors.groups import ConvKey, Lens
+from detectors.rules.common import Bounded, message_finding, rows_of
+from detectors.tables import conv_of
+from grid_profiles.vocabulary import Flag, Role
+
+NAME: Final = "iec104"
+MODULUS: Final = 32_768
+HALF: Final = MODULUS // 2
+K_LIMIT: Final = 12
+STALE: Final = 3_000_000_000
+"""ns after an acknowledgement from which a repetition is no time-out of TCP (RFC 6298: 1 s, doubled once)."""
+
+ALIVE: Final = 60_000_000_000
+"""ns after its last data in which a connection counts as in use (t3 + t1 + t2, with a margin)."""
+
+MAX_STREAMS: Final = 8_192
+KIND_S: Final = 256
+KIND_U: Final = 512
+TESTFR = (KIND_U + 16, KIND_U + 32)
+START_ACT, START_CON, STOP_ACT, STOP_CON = KIND_U + 1, KIND_U + 2, KIND_U + 4, KIND_U + 8
+U_KINDS: Final = frozenset({START_ACT, START_CON, STOP_ACT, STOP_CON, *TESTFR})
+
+MONITOR: Final = frozenset({*range(1, 41), 70})
+CONTROL: Final = frozenset({*range(45, 70), *range(100, 108), *range(110, 114)})
+FILES: Final = frozenset(range(120, 128))
+MONITOR_CAUSES: Final = frozenset({1, 2, 3, 4, 5, 11, 12, *range(20, 42)})
+CONTROL_CAUSES: Final = frozenset({6, 8})
+MIRROR_CAUSES: Final = frozenset({7, 9, 10, *range(44, 48)})
+REQUEST_ONLY: Final = frozenset({102})  # C_RD_NA_1 carries cause 5 (request)
+UNKNOWN_CAUSES: Final = {44: "type", 45: "cause", 46: "common address", 47: "object address"}
+
+QUIET_GAPS: Final = 0.001
+"""Share of messages with TCP bytes missing, while learning, from which a gap is everyday loss."""
+
+_GAP, _REPEATED = int(Flag.GAP), int(Flag.RETRANSMITTED | Flag.DUPLICATE)
+_MIDSTREAM, _NEGATIVE, _TEST = int(Flag.MIDSTREAM), int(Flag.NEGATIVE), int(Flag.TEST)
+
+
+@dataclass(slots=True)
+class _Side:
+    """One direction of a connection."""
+
+    expected: int = -1  # next N(S); -1 unknown
+    acked: int = -1  # last N(R) it sent
+    acks: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=32))  # (N(R), ts), news only
+
+    def acked_at(self, number: int) -> int:
+        """When it first acknowledged N(S) ``number`` (ns), the oldest time known if long ago, -1 never."""
+        found = -1
+        for ack, ts in reversed(self.acks):
+            if 0 < (ack - number) % MODULUS < HALF:
+                found = ts
+        return found
+
+
+@dataclass(slots=True)
+class _Link:
+    """One TCP connection."""
+
+    sides: dict[int, _Side] = field(default_factory=lambda: {Role.CLIENT: _Side(), Role.SERVER: _Side()})
+    stopped: bool = False
+    doubtful: bool = False  # began in the middle; a beginning at 0 may still come
+    begun: int = 0  # ns of its first message
+
+
+class Iec104Rules:
+    """Checks IEC-104 messages one by one, in order of arrival."""
+
+    def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
+        self.lens = lens
+        self._proto = _protocol(lens, "iec104")
+        self._links: Bounded[int, _Link] = Bounded(MAX_STREAMS)
+        self._convs: Counter[int] = Counter()
+        self._heard: Bounded[tuple[int, int], int] = Bounded(2 * MAX_STREAMS)
+        self._lossy: set[ConvKey] = set()
+        self._active: Bounded[int, tuple[int, int, int, int]] = Bounded(MAX_STREAMS)
+        self._parallel: Bounded[tuple[int, int], bool] = Bounded(MAX_STREAMS)
+        if baseline is not None:
+            self._ask(baseline)
+
+    def _ask(self, baseline: Baseline) -> None:
+        for row in baseline.rows("conversations"):
+            if row.protocol == "iec104" and row.gaps > QUIET_GAPS * row.count:
+                self._lossy.add(conv_of(row))
+
+    def counters(self) -> dict[str, int]:
+        """Connections forgotten because the table was full."""
+        return {"iec104_streams_evicted": self._links.evicted}
+
+    def detect(self, piece: Slice) -> list[Finding]:
+        """Findings of one slice."""
+        at = rows_of(piece.messages, self._proto)
+        found: list[Finding] = []
+        for row in piece.messages[at]:
+            self._message(row, found)
+        return found
+
+    def _message(self, row: Any, found: list[Finding]) -> None:
+        flags, role, kind = int(row["flags"]), int(row["role"]), int(row["kind"])
+        if flags & int(Flag.DUPLICATE) or role not in (Role.CLIENT, Role.SERVER):
+            return
+        self._content(row, flags, role, kind, found)
+        stream = int(row["stream"])
+        link = self._links.get(stream)
+        if link is None:
+            link = self._links.put(stream, _Link(begun=int(row["ts"])))
+            self._begin(row, link, flags, kind, found)
+        self._stale(row, link, flags, role, kind, found)
+        self._gap(row, link, flags, role, kind, found)
+        if kind >= KIND_U:
+            self._unnumbered(row, link, role, kind, found)
+        else:
+            if kind < KIND_S:
+                self._send_sequence(row, link, flags, role, found)
+                self._second_connection(row, stream, flags, found)
+            self._receive_sequence(row, link, flags, role, found)
+        self._convs[int(row["conv"])] += 1
+        if len(self._convs) > MAX_STREAMS:
+            self._convs.clear()
+
+    def _begin(self, row: Any, link: _Link, flags: int, kind: int, found: list[Finding]) -> None:
+        """First message of a connection: in the middle of one is odd once the conversation is under way."""
+        middle = (kind < KIND_S and int(row["seq"]) > 0) or (kind == KIND_S and int(row["state"]) > 0)
+        link.doubtful = middle
+        under_way = self._convs[int(row["conv"])] > 0
+        if not middle or not under_way or not flags & _MIDSTREAM:
+            return
+        number = f"N(S) {row['seq']}" if kind < KIND_S else f"N(R) {row['state']}"
+        found.append(
+            self._finding(
+                "iec104-orphan",
+                Level.WARNING,
+                row,
+                f"{self._kind(row)} with {number} on a connection that was never opened, while "
+                f"{self.lens.link(int(row['conv']))} runs on another",
+                "a new connection starts with STARTDT and N(S) 0",
+                number,
+                {"attack": 0.6, "visibility": 0.25, "fault": 0.15},
+                "T0856" if int(row["role"]) == Role.SERVER else "T0855",
+            )
+        )
+
+    def _second_connection(self, row: Any, stream: int, flags: int, found: list[Finding]) -> None:
+        """Data on a connection that is not the one that began last, though that one carries data too."""
+        if flags & _REPEATED or stream < 0:
+            return
+        conv, now = int(row["conv"]), int(row["ts"])
+        newest, link = self._active.get(conv), self._links.get(stream)
+        if link is None:
+            return
+        if newest is None or newest[0] == stream or link.begun >= newest[1] or now - newest[2] > ALIVE:
+            self._active.put(conv, (stream, link.begun, now, int(row["frame"])))
+            return
+        if self._parallel.get((stream, newest[0])):
+            return
+        self._parallel.put((stream, newest[0]), True)
+        finding = self._finding(
+            "iec104-second-connection",
+            Level.WARNING,
+            row,
+            f"{self.lens.link(conv)} carries data on two connections at once: a second controlling station "
+            "may be using the address of the first",
+            "one started connection at a time",
+            "data on two",
+            {"attack": 0.7, "fault": 0.15, "operation": 0.15},
+            "T0855",
+        )
+        finding.frames = [int(row["frame"]), newest[3]]
+        found.append(finding)
+
+    def _stale(self, row: Any, link: _Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
+        """Bytes repeated long after they had arrived, on a link that was alive all the while.
+
+        TCP repeats within its time-out what nobody acknowledged. When the link is down the other side is
+        silent, so its fresh messages in between tell a replay from an outage.
+        """
+        side = link.sides[role]
+        other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
+        now = int(row["ts"])
+        if not flags & _REPEATED:
+            self._heard.put((int(row["conv"]), role), now)
+            return
+        if kind < KIND_S:
+            since = other.acked_at(int(row["seq"])) if int(row["seq"]) != side.expected else -1
+        elif kind == KIND_S and int(row["state"]) != side.acked:
+            since = side.acked_at(int(row["state"]))
+        else:
+            return
+        answered = self._heard.get((int(row["conv"]), Role.SERVER if role == Role.CLIENT else Role.CLIENT))
+        if since < 0 or now - since < STALE or answered is None or answered < since + STALE:
+            return
+        number = f"N(S) {row['seq']}" if kind < KIND_S else f"N(R) {row['state']}"
+        found.append(
+            self._finding(
+                "iec104-replay",
+                Level.WARNING,
+                row,
+                f"{self._kind(row)} with {number} from {self._src(row)} came again "
+                f"{(now - since) / 1e9:.1f} s after it had been acknowledged",
+                "TCP repeats only what was not acknowledged",
+                number,
+                {"attack": 0.7, "fault": 0.3},
+                "T0856" if role == Role.SERVER else "T0855",
+                group=str(role),
+            )
+        )
+
+    def _gap(self, row: Any, link: _Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
+        if not flags & _GAP:
+            return
+        lossy = self.lens.conv(int(row["conv"])) in self._lossy
+        side = link.sides[role]
+        skipped = kind < KIND_S and side.expected >= 0 and int(row["seq"]) != side.expected
+        what = "an I-frame" if skipped else "bytes"
+        found.append(
+            self._finding(
+                "iec104-gap",
+                Level.NOTICE if lossy else Level.WARNING,
+                row,
+                f"{what} from {self._src(row)} before this {self._kind(row)} never came by: "
+                "lost by the sensor, or removed on the way",
+                "TCP bytes without a gap" + (" (this site loses some)" if lossy else ""),
+                f"N(S) {row['seq']} instead of {side.expected}" if skipped else "TCP bytes missing",
+                {"visibility": 0.6, "fault": 0.2, "attack": 0.2}
+                if lossy
+                else {"attack": 0.4, "visibility": 0.35, "fault": 0.25},
+                "T0803" if role == Role.CLIENT else "T0804",
+                group=str(role),
+            )
+        )
+
+    def _send_sequence(self, row: Any, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
+        side, number = link.sides[role], int(row["seq"])
+        fresh, expected = self._fresh_start(link, row), side.expected
+        if fresh or expected < 0 or number == expected:
+            side.expected = (number + 1) % MODULUS
+            return
+        ahead = (number - expected) % MODULUS
+        if ahead >= HALF:
+            if not flags & _REPEATED:
+                self._repeated(row, expected, found)
+            return
+        side.expected = (number + 1) % MODULUS
+        if not flags & _GAP:
+            found.append(
+                self._finding(
+                    "iec104-sequence-jump",
+                    Level.WARNING,
+                    row,
+                    f"{self._src(row)} went from N(S) {expected - 1} to {number}, no TCP byte is missing",
+                    f"N(S) {expected}",
+                    f"N(S) {number}",
+                    {"attack": 0.65, "fault": 0.35},
+                    "T0830",
+                    group=str(role),
+                )
+            )
+
+    def _fresh_start(self, link: _Link, row: Any) -> bool:
+        """N(S) 0 on a connection whose first message was out of place: its real beginning."""
+        if link.doubtful and int(row["seq"]) == 0 and int(row["state"]) <= 1:
+            link.doubtful = False
+            link.begun = int(row["ts"])
+            for side in link.sides.values():
+                side.expected = side.acked = -1
+                side.acks.clear()
+            return True
+        return False
+
+    def _repeated(self, row: Any, expected: int, found: list[Finding]) -> None:
+        found.append(
+            self._finding(
+                "iec104-sequence-repeat",
+                Level.WARNING,
+                row,
+                f"{self._src(row)} sent N(S) {row['seq']} again in new TCP bytes; {expected} was due",
+                f"N(S) {expected}",
+                f"N(S) {row['seq']}",
+                {"attack": 0.7, "fault": 0.3},
+                "T0856" if int(row["role"]) == Role.SERVER else "T0855",
+                group=str(int(row["role"])),
+            )
+        )
+
+    def _receive_sequence(self, row: Any, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
+        side, number = link.sides[role], int(row["state"])
+        other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
+        if number < 0 or flags & _REPEATED:
+            return
+        if other.expected >= 0:
+            ahead = (number - other.expected) % MODULUS
+            if 0 < ahead < HALF:
+                self._ack_ahead(row, number, other.expected, found)
+            elif ahead >= HALF and MODULUS - ahead > K_LIMIT:
+                self._ack_late(row, number, other.expected, found)
+        if side.acked >= 0 and 0 < (side.acked - number) % MODULUS < HALF and not link.doubtful:
+            self._ack_back(row, number, side.acked, found)
+            return
+        if number != side.acked:
+            side.acks.append((number, int(row["ts"])))
+        side.acked = number
+
+    def _ack_ahead(self, row: Any, number: int, sent: int, found: list[Finding]) -> None:
+        found.append(
+            self._finding(
+                "iec104-ack-ahead",
+                Level.WARNING,
+                row,
+                f"{self._src(row)} acknowledges up to N(S) {number - 1}, of which the sensor saw "
+                f"only up to {sent - 1}",
+                f"N(R) at most {sent}",
+                f"N(R) {number}",
+                {"attack": 0.4, "visibility": 0.4, "fault": 0.2},
+                "T0830",
+                group=str(int(row["role"])),
+            )
+        )
+
+    def _ack_late(self, row: Any, number: int, sent: int, found: list[Finding]) -> None:
+        found.append(
+            self._finding(
+                "iec104-window",
+                Level.NOTICE,
+                row,
+                f"{self._src(row)} leaves {(sent - number) % MODULUS} frames unacknowledged; k is {K_LIMIT}",
+                f"at most {K_LIMIT}",
+                str((sent - number) % MODULUS),
+                {"fault": 0.7, "attack": 0.3},
+                group=str(int(row["role"])),
+            )
+        )
+
+    def _ack_back(self, row: Any, number: int, before: int, found: list[Finding]) -> None:
+        found.append(
+            self._finding(
+                "iec104-ack-back",
+                Level.WARNING,
+                row,
+                f"{self._src(row)} acknowledged N(R) {before} before, now {number}: reordered or foreign",
+                f"N(R) at least {before}",
+                f"N(R) {number}",
+                {"attack": 0.6, "fault": 0.4},
+                "T0830",
+                group=str(int(row["role"])),
+            )
+        )
+
+    def _unnumbered(self, row: Any, link: _Link, role: int, kind: int, found: list[Finding]) -> None:
+        if kind == STOP_CON:
+            link.stopped = True
+        if kind in (START_ACT, START_CON):
+            link.stopped = False
+            link.doubtful = False
+        wrong = kind not in U_KINDS or (kind in (START_ACT, STOP_ACT) and role == Role.SERVER)
+        wrong |= kind in (START_CON, STOP_CON) and role == Role.CLIENT
+        if wrong:
+            found.append(
+                self._finding(
+                    "iec104-u-frame",
+                    Level.WARNING,
+                    row,
+                    f"{self._src(row)} sent {self._kind(row)}, which is not its to send",
+                    "STARTDT and STOPDT act by the controlling station, con by the outstation",
+                    self._kind(row),
+                    {"attack": 0.6, "fault": 0.4},
+                    "T0830",
+                )
+            )
+
+    def _content(self, row: Any, flags: int, role: int, kind: int, found: list[Finding]) -> None:
+        """Direction, cause, test bit and refusal of one ASDU."""
+        if kind >= KIND_S:
+            return
+        cause = int(row["cause"])
+        problem = _illegal(kind, cause, role)
+        if problem:
+            found.append(
+                self._finding(
+                    "iec104-illegal",
+                    Level.WARNING,
+                    row,
+                    f"{self._src(row)} sent {self._kind(row)} with cause {cause}: {problem}",
+                    "IEC 60870-5-101 table 14",
+                    f"cause {cause}",
+                    {"attack": 0.6, "fault": 0.4},
+                    "T0855" if kind in CONTROL else "T0856",
+                    group=f"{kind}/{cause}",
+                )
+            )
+        if role == Role.SERVER and kind in CONTROL and (flags & _NEGATIVE or cause in UNKNOWN_CAUSES):
+            why = f"unknown {UNKNOWN_CAUSES[cause]}" if cause in UNKNOWN_CAUSES else "negative confirmation"
+            found.append(
+                self._finding(
+                    "iec104-refused",
+                    Level.NOTICE,
+                    row,
+                    f"{self._src(row)} refused {self._kind(row)} for "
+                    f"{self.lens.names.point(int(row['proto']), int(row['point']))}: {why}",
+                    "positive confirmation",
+                    why,
+                    {"attack": 0.45, "operation": 0.3, "fault": 0.25},
+                    "T0888" if cause in UNKNOWN_CAUSES else "",
+                    group=str(cause),
+                )
+            )
+        if flags & _TEST and role == Role.CLIENT:
+            found.append(
+                self._finding(
+                    "iec104-test",
+                    Level.NOTICE,
+                    row,
+                    f"{self._src(row)} sent {self._kind(row)} with the test bit set",
+                    "test bit clear in operation",
+                    "test bit set",
+                    {"operation": 0.7, "attack": 0.3},
+                )
+            )
+
+    def _kind(self, row: Any) -> str:
+        return self.lens.names.kind(int(row["proto"]), int(row["kind"]))
+
+    def _src(self, row: Any) -> str:
+        return self.lens.names.endpoint(int(row["src"]))
+
+    def _finding(
+        self,
+        rule: str,
+        level: Level,
+        row: Any,
+        summary: str,
+        expected: str,
+        observed: str,
+        scores: dict[str, float],
+        technique: str = "",
+        group: str = "",
+    ) -> Finding:
+        rows = np.array([row])
+        return message_finding(NAME, rule, level, rows, summary, expected, observed, scores, technique, group)
+
+
+def _illegal(kind: int, cause: int, role: int) -> str:
+    """What is wrong with this direction and cause, "" nothing."""
+    if kind in MONITOR:
+        if role == Role.CLIENT:
+            return "monitoring information never comes from the controlling station"
+        return "" if cause in MONITOR_CAUSES or kind == 70 else "not a cause of monitoring information"
+    if kind in REQUEST_ONLY and cause == 5:
+        return ""
+    if kind in CONTROL:
+        if role == Role.CLIENT:
+            return "" if cause in CONTROL_CAUSES else "a command is an activation or deactivation"
+        if kind == 103 and cause == 3:
+            return ""  # a controlled station may report its own clock
+        return "" if cause in MIRROR_CAUSES else "the outstation only mirrors commands"
+    return ""
+
+
+def _protocol(lens: Lens, name: str) -> int:
+    try:
+        return lens.names.protocol_id(name)
+    except KeyError:
+        return -1

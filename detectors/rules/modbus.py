@@ -1,0 +1,282 @@
+"""Modbus/TCP: refusals, pairing of requests and responses, writers, limits.
+
+Standard followed: MODBUS Application Protocol 1.1b3 (quantities, section 6; exception codes, section 7)
+and Messaging on TCP/IP Guide 1.0b (transaction identifiers). Vectorised over the slice; only what is odd
+is looked at row by row.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.base import Finding, Level, Slice
+from detectors.baseline import Baseline
+from detectors.groups import REPEATED, SECOND, Lens
+from detectors.rules.common import Bounded, message_finding, rows_of
+from detectors.tables import conv_of
+from grid_profiles.vocabulary import Flag, Role
+
+NAME: Final = "modbus"
+MAX_CONVS: Final = 65_536
+MAX_OPEN: Final = 4_096
+WINDOW: Final = 10 * SECOND
+HOLD: Final = 30.0
+"""Seconds within which the same trouble between two hosts is one alert, whatever the unit."""
+
+UNANSWERED_MIN: Final = 10
+"""Requests per 10 s that must be without response before it is said (a lost response is not a story)."""
+
+QUANTITY_LIMITS: Final = {1: 2000, 2: 2000, 3: 125, 4: 125, 15: 1968, 16: 123, 23: 125}
+WRITES: Final = (5, 6, 15, 16, 21, 22, 23)
+
+EXCEPTIONS: Final = {
+    1: "illegal function",
+    2: "illegal data address",
+    3: "illegal data value",
+    4: "device failure",
+    5: "acknowledge, still busy",
+    6: "device busy",
+    8: "memory parity error",
+    10: "gateway path unavailable",
+    11: "gateway target does not respond",
+}
+PROBING: Final = frozenset({1, 2, 3})
+FAULTS: Final = frozenset({4, 6, 8, 10, 11})
+
+_UNPAIRED = np.uint32(Flag.UNANSWERED)
+
+
+class ModbusRules:
+    """Checks Modbus messages of a slice."""
+
+    def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
+        self.lens = lens
+        self._proto = _protocol(lens)
+        self._known_refusals: set[tuple[Any, int, int]] = set()
+        self._known_unpaired: set[Any] = set()
+        self._writers: set[str] = set()
+        self._reads: set[Any] = set()
+        self._open: Bounded[int, list[int]] = Bounded(MAX_CONVS)
+        self._paired: Bounded[int, int] = Bounded(MAX_OPEN)
+        self._asked: Counter[int] = Counter()
+        self._answered: Counter[int] = Counter()
+        self._window = -1
+        self._window_rows: dict[int, Any] = {}
+        self._learning = baseline is None
+        if baseline is not None:
+            self._ask(baseline)
+
+    def _ask(self, baseline: Baseline) -> None:
+        for row in baseline.rows("kinds"):
+            if row.protocol == "modbus":
+                if row.cause >= 0:
+                    self._known_refusals.add((conv_of(row), row.kind, row.cause))
+                if row.kind in WRITES and row.role == Role.CLIENT:
+                    self._writers.add(row.client)
+        self._known_unpaired = {
+            (row.src, row.dst) for row in baseline.rows("rule_hits") if row.rule == "modbus-unpaired"
+        }
+
+    def counters(self) -> dict[str, int]:
+        """Requests and connections forgotten because a table was full."""
+        return {"modbus_evicted": self._open.evicted + self._paired.evicted}
+
+    def detect(self, piece: Slice) -> list[Finding]:
+        """Findings of one slice."""
+        rows = piece.messages[rows_of(piece.messages, self._proto)]
+        rows = rows[rows["flags"] & np.uint32(REPEATED) == 0]
+        found = self._tick(piece.start // WINDOW)
+        if not len(rows):
+            return found
+        for conv in np.unique(rows["conv"]):
+            mine = rows[rows["conv"] == conv]
+            self._refusals(mine, found)
+            self._pairing(mine, found)
+            self._limits(mine, found)
+            self._writes(mine, found)
+        self._count(rows)
+        return found
+
+    def _refusals(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
+        refused = rows[(rows["flags"] & np.uint32(Flag.NEGATIVE) != 0) & (rows["cause"] >= 0)]
+        for code in np.unique(refused["cause"]).tolist():
+            mine = refused[refused["cause"] == code]
+            first = mine[0]
+            known = (self.lens.conv(int(first["conv"])), int(first["kind"]), code) in self._known_refusals
+            if known:
+                continue
+            text = EXCEPTIONS.get(code, f"exception {code}")
+            probing = code in PROBING
+            found.append(
+                self._finding(
+                    "modbus-exception",
+                    Level.WARNING if probing and len(mine) >= 3 else Level.NOTICE,
+                    mine,
+                    f"{self._src(first)} refused {self._kind(first)}{_times(len(mine))}: {text}",
+                    "no such refusal while learning",
+                    f"exception {code}, {text}",
+                    {"attack": 0.6, "operation": 0.2, "fault": 0.2}
+                    if probing
+                    else {"fault": 0.8, "operation": 0.1, "attack": 0.1},
+                    "T0888" if probing else "",
+                    group=str(code),
+                )
+            )
+
+    def _pairing(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
+        answers = rows[rows["role"] == Role.SERVER]
+        lone = answers[
+            (answers["flags"] & _UNPAIRED != 0) & (answers["flags"] & np.uint32(Flag.MIDSTREAM) == 0)
+        ]
+        if len(lone) and not self._learned_unpaired(lone[0]):
+            found.append(
+                self._finding(
+                    "modbus-unpaired",
+                    Level.NOTICE,
+                    lone,
+                    f"{self._src(lone[0])} answered{_times(len(lone))} what nobody asked",
+                    "a response for each request",
+                    f"transaction {lone[0]['seq']} without request",
+                    {"attack": 0.45, "visibility": 0.35, "fault": 0.2},
+                    "T0856",
+                )
+            )
+        for row in answers[answers["state"] >= 0]:
+            self._twice(row, found)
+
+    def _twice(self, row: Any, found: list[Finding]) -> None:
+        request = int(row["state"]) * 64 + int(row["seq"]) % 64
+        before = self._paired.get(request)
+        if before is None:
+            self._paired.put(request, int(row["seq"]))
+            return
+        if before != int(row["seq"]) or int(row["seq"]) < 0:
+            return
+        found.append(
+            self._finding(
+                "modbus-second-response",
+                Level.WARNING,
+                np.array([row]),
+                f"{self._src(row)} answered transaction {row['seq']} a second time in new TCP bytes",
+                "one response for each request",
+                f"transaction {row['seq']} twice",
+                {"attack": 0.7, "fault": 0.3},
+                "T0856",
+            )
+        )
+
+    def _learned_unpaired(self, row: Any) -> bool:
+        names = self.lens.names
+        return (names.endpoint(int(row["src"])), names.endpoint(int(row["dst"]))) in self._known_unpaired
+
+    def _limits(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
+        asked = rows[(rows["role"] == Role.CLIENT) & (rows["count"] >= 0)]
+        for kind, limit in QUANTITY_LIMITS.items():
+            over = asked[(asked["kind"] == kind) & ((asked["count"] > limit) | (asked["count"] == 0))]
+            if len(over):
+                found.append(
+                    self._finding(
+                        "modbus-quantity",
+                        Level.WARNING,
+                        over,
+                        f"{self._src(over[0])} asked {over[0]['count']} objects of {self._kind(over[0])}",
+                        f"1 to {limit}",
+                        str(over[0]["count"]),
+                        {"attack": 0.6, "fault": 0.4},
+                        "T0814",
+                        group=str(kind),
+                    )
+                )
+
+    def _writes(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
+        if self._learning:
+            return
+        wrote = rows[(rows["role"] == Role.CLIENT) & np.isin(rows["kind"], WRITES)]
+        if len(wrote) and self._src(wrote[0]) not in self._writers:
+            found.append(
+                self._finding(
+                    "modbus-writer",
+                    Level.ALARM,
+                    wrote,
+                    f"{self._src(wrote[0])} writes ({self._kind(wrote[0])}); it never wrote before",
+                    "writes only from " + (", ".join(sorted(self._writers)[:4]) or "nobody"),
+                    self._kind(wrote[0]),
+                    {"attack": 0.75, "operation": 0.25},
+                    "T0855",
+                )
+            )
+
+    def _count(self, rows: npt.NDArray[Any]) -> None:
+        """Requests and responses per conversation in this window."""
+        for conv in np.unique(rows["conv"]).tolist():
+            mine = rows[rows["conv"] == conv]
+            if conv not in self._window_rows and len(self._window_rows) >= MAX_CONVS:
+                continue
+            self._window_rows.setdefault(conv, mine[:1].copy())
+            self._asked[conv] += int(np.count_nonzero(mine["role"] == Role.CLIENT))
+            self._answered[conv] += int(np.count_nonzero(mine["role"] == Role.SERVER))
+
+    def _tick(self, window: int) -> list[Finding]:
+        found: list[Finding] = []
+        if window == self._window:
+            return found
+        for conv, rows in sorted(self._window_rows.items()):
+            missing = self._asked[conv] - self._answered[conv]
+            if (missing >= UNANSWERED_MIN and missing > 0.5 * self._asked[conv] and self._answered[conv]) or (
+                missing >= UNANSWERED_MIN and not self._answered[conv]
+            ):
+                found.append(self._unanswered(rows, missing, self._asked[conv]))
+        self._window = window
+        self._window_rows.clear()
+        self._asked.clear()
+        self._answered.clear()
+        return found
+
+    def _unanswered(self, rows: npt.NDArray[Any], missing: int, asked: int) -> Finding:
+        return self._finding(
+            "modbus-unanswered",
+            Level.NOTICE,
+            rows,
+            f"{missing} of {asked} requests in 10 s unanswered: {self.lens.link(int(rows[0]['conv']))}",
+            "a response for each request",
+            f"{missing} missing",
+            {"fault": 0.55, "attack": 0.25, "visibility": 0.2},
+            "T0814",
+        )
+
+    def _kind(self, row: Any) -> str:
+        return self.lens.names.kind(int(row["proto"]), int(row["kind"]))
+
+    def _src(self, row: Any) -> str:
+        return self.lens.names.endpoint(int(row["src"]))
+
+    def _finding(
+        self,
+        rule: str,
+        level: Level,
+        rows: npt.NDArray[Any],
+        summary: str,
+        expected: str,
+        observed: str,
+        scores: dict[str, float],
+        technique: str = "",
+        group: str = "",
+    ) -> Finding:
+        made = message_finding(NAME, rule, level, rows, summary, expected, observed, scores, technique, group)
+        made.hold, made.pair, made.item = HOLD, True, self.lens.conv(made.conv)[4]
+        return made
+
+
+def _times(count: int) -> str:
+    return f" {count} times" if count > 1 else ""
+
+
+def _protocol(lens: Lens) -> int:
+    try:
+        return lens.names.protocol_id("modbus")
+    except KeyError:
+        return -1

@@ -1,0 +1,240 @@
+"""The tables of a baseline: columns, identity and how two sites' worth of rows become one.
+
+One line per column is all there is: its type and what merging does with it. Everything else (reading,
+checking, writing, diff, merge) is generic and lives in ``baseline.py`` and ``compare.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import pandas as pd
+
+
+class Join(StrEnum):
+    """What merging two rows of equal identity does with a column."""
+
+    KEY = "key"
+    SUM = "sum"
+    MIN = "min"
+    MAX = "max"
+    ORIGIN = "origin"  # the more trusted one
+    FIRST = "first"  # that of the first baseline, the other's where it is empty
+    CHAIN = "chain"  # text lists joined by ";"
+    HISTOGRAM = "histogram"  # "bin:count bin:count", counts added
+
+
+class Origin(StrEnum):
+    """Who says so, most trusted first."""
+
+    ENGINEERED = "engineered"
+    APPROVED = "approved"
+    LEARNED = "learned"
+    PROPOSED = "proposed"
+
+
+TRUST: Final = {origin.value: rank for rank, origin in enumerate(Origin)}
+
+STR, INT, FLOAT = "str", "int64", "float64"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Layout of one table: column name to (dtype, join)."""
+
+    columns: dict[str, tuple[str, Join]]
+
+    @property
+    def keys(self) -> list[str]:
+        """Columns that identify a row."""
+        return [name for name, (_, join) in self.columns.items() if join is Join.KEY]
+
+    def empty(self) -> pd.DataFrame:
+        """No rows, right columns."""
+        return self.frame([])
+
+    def frame(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
+        """Rows as a typed frame, sorted by identity."""
+        made = pd.DataFrame(rows, columns=list(self.columns))
+        made = made.astype(
+            {name: "object" if kind == STR else kind for name, (kind, _) in self.columns.items()}
+        )
+        return self.sort(made)
+
+    def sort(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Rows in the one order in which they are stored."""
+        return frame.sort_values(self.keys, kind="stable").reset_index(drop=True) if len(frame) else frame
+
+
+CONV: Final[dict[str, tuple[str, Join]]] = {
+    "protocol": (STR, Join.KEY),
+    "client": (STR, Join.KEY),
+    "server": (STR, Join.KEY),
+    "port": (INT, Join.KEY),
+    "sub": (STR, Join.KEY),
+    "vlan": (INT, Join.KEY),
+}
+CONV_KEYS: Final = list(CONV)
+
+SPAN: Final[dict[str, tuple[str, Join]]] = {"first": (FLOAT, Join.MIN), "last": (FLOAT, Join.MAX)}
+COUNT: Final[dict[str, tuple[str, Join]]] = {"count": (INT, Join.SUM)}
+ORIGIN: Final[dict[str, tuple[str, Join]]] = {"origin": (STR, Join.ORIGIN)}
+KIND: Final[dict[str, tuple[str, Join]]] = {
+    "role": (INT, Join.KEY),
+    "kind": (INT, Join.KEY),
+    "cause": (INT, Join.KEY),
+}
+NAMED: Final[dict[str, tuple[str, Join]]] = {"name": (STR, Join.FIRST), "class": (STR, Join.FIRST)}
+MOMENTS: Final[dict[str, tuple[str, Join]]] = {
+    "count": (INT, Join.SUM),
+    "total": (FLOAT, Join.SUM),
+    "squares": (FLOAT, Join.SUM),
+    "low": (FLOAT, Join.MIN),
+    "high": (FLOAT, Join.MAX),
+}
+
+FEATURES: Final = (
+    "messages",
+    "bytes",
+    "client_share",
+    "read_share",
+    "report_share",
+    "command_share",
+    "session_share",
+    "error_share",
+    "kinds",
+    "kind_entropy",
+    "points",
+    "gap_mean",
+    "gap_std",
+    "gap_max",
+    "response_mean",
+    "response_max",
+    "repeated_share",
+    "value_changes",
+)
+"""Window features of a conversation; ``sensor/features`` computes them and documents each."""
+
+TABLES: Final[dict[str, Table]] = {
+    "assets": Table({"address": (STR, Join.KEY), **SPAN, **COUNT, **ORIGIN}),
+    "conversations": Table(
+        {
+            **CONV,
+            **SPAN,
+            **COUNT,
+            "gaps": (INT, Join.SUM),
+            "repeats": (INT, Join.SUM),
+            "midstream": (INT, Join.SUM),
+            **ORIGIN,
+        }
+    ),
+    "kinds": Table({**CONV, **KIND, **NAMED, **SPAN, **COUNT, **ORIGIN}),
+    "points": Table(
+        {
+            **CONV,
+            "kind": (INT, Join.KEY),
+            "point": (STR, Join.KEY),
+            "code": (INT, Join.FIRST),
+            "most": (INT, Join.MAX),
+            **COUNT,
+            **ORIGIN,
+        }
+    ),
+    "publishers": Table(
+        {
+            **CONV,
+            "point": (STR, Join.KEY),
+            "source": (STR, Join.KEY),
+            "conf_rev": (INT, Join.KEY),
+            "dataset": (STR, Join.KEY),
+            "go_id": (STR, Join.KEY),
+            "entries": (INT, Join.KEY),
+            **COUNT,
+            **ORIGIN,
+        }
+    ),
+    "review": Table(
+        {
+            **CONV,
+            "kind": (INT, Join.KEY),
+            "cause": (INT, Join.KEY),
+            "id": (STR, Join.FIRST),
+            **NAMED,
+            "points": (STR, Join.FIRST),
+            **SPAN,
+            **COUNT,
+            **ORIGIN,
+            "who": (STR, Join.FIRST),
+            "why": (STR, Join.FIRST),
+            "when": (STR, Join.FIRST),
+        }
+    ),
+    "timing": Table(
+        {
+            **CONV,
+            **KIND,
+            **MOMENTS,
+            "histogram": (STR, Join.HISTOGRAM),
+            "gap_blocks": (STR, Join.CHAIN),
+            "gap_block_s": (FLOAT, Join.MAX),
+            "rate_blocks": (STR, Join.CHAIN),
+            "rate_block_s": (FLOAT, Join.MAX),
+            **SPAN,
+            **ORIGIN,
+        }
+    ),
+    "values": Table(
+        {
+            **CONV,
+            "point": (STR, Join.KEY),
+            **MOMENTS,
+            "step": (FLOAT, Join.MAX),
+            "falls": (INT, Join.SUM),
+            "rises": (INT, Join.SUM),
+            "high_blocks": (STR, Join.CHAIN),
+            "low_blocks": (STR, Join.CHAIN),
+            "block_s": (FLOAT, Join.MAX),
+            **ORIGIN,
+        }
+    ),
+    "features": Table(
+        {
+            **CONV,
+            "start": (FLOAT, Join.KEY),
+            **dict.fromkeys(FEATURES, (FLOAT, Join.FIRST)),
+        }
+    ),
+    "rule_hits": Table(
+        {
+            "rule": (STR, Join.KEY),
+            "protocol": (STR, Join.KEY),
+            "src": (STR, Join.KEY),
+            "dst": (STR, Join.KEY),
+            "summary": (STR, Join.FIRST),
+            **SPAN,
+            **COUNT,
+        }
+    ),
+}
+
+
+def conv_fields(key: tuple[str, str, str, int, str, int]) -> dict[str, Any]:
+    """A conversation's identity as the columns of :data:`CONV`."""
+    return dict(zip(CONV_KEYS, key, strict=True))
+
+
+def conv_of(row: Any) -> tuple[str, str, str, int, str, int]:
+    """The identity in a row (``itertuples``)."""
+    return (row.protocol, row.client, row.server, int(row.port), row.sub, int(row.vlan))
+
+
+def numbers_text(values: list[float]) -> str:
+    """A list of numbers as one cell."""
+    return ";".join(f"{value:.9g}" for value in values)
+
+
+def text_numbers(text: str) -> list[float]:
+    """The list behind a cell of :func:`numbers_text`; raises ValueError."""
+    return [float(part) for part in text.split(";") if part]

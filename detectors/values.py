@@ -1,0 +1,390 @@
+"""Process values: range, step, standing still, per point.
+
+Learned per (conversation, point): count, moments, extremes, the largest step between neighbours and the
+extremes of successive blocks of time. A point is judged only after :data:`MIN_COUNT` values in
+:data:`MIN_BLOCKS` blocks of time. Points that only ever rise (or only fall) are counters and exempt;
+points whose extremes were still wandering in the held-back part of the time are exempt from the range.
+Limits lie half the range, and at least the largest step, beyond what was seen, farther where the blocks
+vary (``calibration.upper_limit``).
+
+How loud: the range of some hours is no limit of the plant, so leaving it is a notice. A warning needs a
+gross violation: many ranges beyond, or some ranges beyond in a jump that dwarfs every step seen. How it
+reads: a value alone cannot tell a process upset from a forged one. When a state of the same device (a
+breaker, an alarm) changes with it, or it is one value only, a fault is likelier; when several values jump
+at once and no state knows of it, a forgery is. What stays outside is one alert.
+
+References
+----------
+Wolsing et al., "IPAL SIMPLE" (ESORICS 2022): minimum/maximum, gradient and steady-time detectors are on
+par with far heavier ones on process values.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.base import Finding, Level, Reading, Slice
+from detectors.baseline import Baseline
+from detectors.calibration import FIT_SHARE, Blocks, Budget, upper_limit
+from detectors.groups import REPEATED, ConvKey, Lens
+from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
+
+NAME: Final = "values"
+MAX_POINTS: Final = 100_000
+MIN_COUNT: Final = 50
+MIN_BLOCKS: Final = 4
+MAX_FINDINGS: Final = 100
+FAR: Final = 3.0
+"""So many learned ranges beyond the limit, a value that jumped there is called grossly wrong ..."""
+
+JUMP: Final = 5.0
+"""... when its step is so many times the largest step ever seen, ..."""
+
+VERY_FAR: Final = 10.0
+"""... and however it came there from so many ranges on."""
+
+STATES: Final = 3.0
+"""A point that only ever showed whole numbers from 0 to this is a state (single, double point, enum)."""
+
+UTC_TIME: Final = 0x91
+"""ASN.1 tag of a UTC time among the entries of a GOOSE or MMS dataset (IEC 61850-8-1)."""
+
+SEVERAL: Final = 2
+MAX_HOLD: Final = 600.0
+
+FAULT_SCORES: Final = {"fault": 0.55, "attack": 0.3, "operation": 0.15}
+FORGED_SCORES: Final = {"attack": 0.5, "fault": 0.35, "operation": 0.15}
+MILD_SCORES: Final = {"fault": 0.5, "operation": 0.3, "attack": 0.2}
+
+ValueKey = tuple[ConvKey, str]
+
+
+@dataclass(slots=True)
+class _Track:
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    low: float = float("inf")
+    high: float = float("-inf")
+    last: float = float("nan")
+    step: float = 0.0
+    rises: int = 0
+    falls: int = 0
+    highs: Blocks | None = None
+    lows: Blocks | None = None
+
+    def add(self, ts: int, values: npt.NDArray[np.float64]) -> None:
+        steps = np.diff(values) if np.isnan(self.last) else np.diff(values, prepend=self.last)
+        if self.highs is None or self.lows is None:
+            self.highs, self.lows = Blocks(), Blocks(sign=-1)
+        high, low = float(values.max()), float(values.min())
+        self.count += len(values)
+        self.total += float(values.sum())
+        self.squares += float((values**2).sum())
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.highs.add(ts, high)
+        self.lows.add(ts, low)
+        if len(steps):
+            self.step = max(self.step, float(np.abs(steps).max()))
+            self.rises += int((steps > 0).sum())
+            self.falls += int((steps < 0).sum())
+        self.last = float(values[-1])
+
+
+def _clocks(lens: Lens) -> list[int]:
+    """Protocols whose points may be times of day (:data:`UTC_TIME`)."""
+    known = []
+    for name in ("goose", "mms"):
+        with suppress(KeyError):
+            known.append(lens.names.protocol_id(name))
+    return known
+
+
+def _point_groups(piece: Slice, clocks: list[int]) -> tuple[npt.NDArray[Any], list[tuple[int, int]]]:
+    """Finite, first-time values sorted by (conversation, point), and the rows of each group.
+
+    A time of day is no process value: it only ever goes on.
+    """
+    points = piece.points
+    if len(points):
+        points = points[~(np.isin(points["proto"], clocks) & (points["kind"] == UTC_TIME))]
+    if len(points):
+        flags = piece.messages["flags"][points["message"]]
+        points = points[np.isfinite(points["value"]) & (flags & np.uint32(REPEATED) == 0)]
+        # squares must stay finite; what lies beyond is no process value
+        points = points[np.abs(points["value"]) < 1e150]
+    points = points[np.lexsort((points["point"], points["conv"]))]
+    if not len(points):
+        return points, []
+    new = (np.diff(points["conv"]) != 0) | (np.diff(points["point"]) != 0)
+    borders = [0, *(np.flatnonzero(new) + 1).tolist(), len(points)]
+    return points, list(pairwise(borders))
+
+
+class ValueLearner:
+    """Collects the statistics of each point."""
+
+    def __init__(self, lens: Lens) -> None:
+        self.lens = lens
+        self._clocks = _clocks(lens)
+        self.refused: Counter[str] = Counter()
+        self._tracks: dict[tuple[int, int], _Track] = {}
+        self._words: dict[tuple[int, int], ValueKey] = {}
+
+    def learn(self, piece: Slice) -> None:
+        """Take one slice."""
+        points, groups = _point_groups(piece, self._clocks)
+        for start, end in groups:
+            first = points[start]
+            key = (int(first["conv"]), int(first["point"]))
+            track = self._tracks.get(key)
+            if track is None:
+                if len(self._tracks) >= MAX_POINTS:
+                    self.refused["points"] += 1
+                    continue
+                track = self._tracks[key] = _Track()
+                self._words[key] = (
+                    self.lens.conv(key[0]),
+                    self.lens.names.point(int(first["proto"]), key[1]),
+                )
+            track.add(int(first["ts"]), points["value"][start:end])
+
+    def finish(self, baseline: Baseline) -> None:
+        """Write the statistics into the baseline."""
+        rows = {self._words[key]: self._row(*self._words[key], track) for key, track in self._tracks.items()}
+        baseline.tables["values"] = TABLES["values"].frame(list(rows.values()))
+
+    def _row(self, conv: ConvKey, point: str, track: _Track) -> dict[str, Any]:
+        assert track.highs is not None
+        assert track.lows is not None
+        return conv_fields(conv) | {
+            "point": point,
+            "count": track.count,
+            "total": track.total,
+            "squares": track.squares,
+            "low": track.low,
+            "high": track.high,
+            "step": track.step,
+            "falls": track.falls,
+            "rises": track.rises,
+            "high_blocks": numbers_text(track.highs.values),
+            "low_blocks": numbers_text(track.lows.values),
+            "block_s": track.highs.length / 1e9,
+            "origin": Origin.LEARNED.value,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The band of one point; ``constant`` says that it never moved while learning.
+
+    ``step`` is the largest step seen, ``period`` the mean time between values, s.
+    """
+
+    low: float
+    high: float
+    spread: float
+    seen: tuple[float, float]
+    constant: bool
+    step: float = 0.0
+    period: float = 0.0
+
+    @property
+    def state(self) -> bool:
+        """Does it show states rather than quantities?"""
+        whole = self.seen[0] == int(self.seen[0]) and self.seen[1] == int(self.seen[1])
+        return whole and 0 <= self.seen[0] <= self.seen[1] <= STATES
+
+    def beyond(self, value: float) -> float:
+        """Learned ranges beyond the limit; at most 0 inside."""
+        return max(self.low - value, value - self.high) / max(self.spread, 1e-12)
+
+
+class Values:
+    """Holds process values against their learned band."""
+
+    def __init__(self, baseline: Baseline, lens: Lens, budget: Budget) -> None:
+        self.lens = lens
+        self._clocks = _clocks(lens)
+        self.limits = value_limits(baseline, budget)
+        self._by_run: dict[tuple[int, int], Limits | None] = {}
+        self._last: dict[tuple[int, int], float] = {}
+        self._refused = 0
+
+    def counters(self) -> dict[str, int]:
+        """Findings beyond the bound per slice."""
+        return {"value_findings": self._refused}
+
+    def detect(self, piece: Slice) -> list[Finding]:
+        """Findings of one slice."""
+        points, groups = _point_groups(piece, self._clocks)
+        outside: list[_Outside] = []
+        moved: set[int] = set()
+        for start, end in groups:
+            limits = self._find(points[start])
+            if limits is None:
+                continue
+            values, before = (
+                points["value"][start:end],
+                self._step_to(points[start], points["value"][end - 1]),
+            )
+            if limits.state and not np.isnan(before) and bool(np.any(values != before)):
+                moved.add(_device(points[start], piece))
+            out = np.flatnonzero((values < limits.low) | (values > limits.high))
+            if len(out):
+                worst = int(out[np.argmax(np.maximum(limits.low - values[out], values[out] - limits.high))])
+                last = before if worst == 0 else float(values[worst - 1])
+                outside.append(_Outside(points[start + worst], limits, last))
+        self._refused += max(0, len(outside) - MAX_FINDINGS)
+        gross = Counter(_device(o.row, piece) for o in outside if o.gross)
+        forged = {device for device, count in gross.items() if count >= SEVERAL and device not in moved}
+        return [self._finding(o, piece, _device(o.row, piece) in forged) for o in outside[:MAX_FINDINGS]]
+
+    def _step_to(self, row: Any, last: float) -> float:
+        """The value before this slice, NaN unknown; remembers the slice's last one."""
+        key = (int(row["conv"]), int(row["point"]))
+        if len(self._last) >= MAX_POINTS and key not in self._last:
+            return float("nan")
+        before, self._last[key] = self._last.get(key, float("nan")), last
+        return before
+
+    def _find(self, row: Any) -> Limits | None:
+        key = (int(row["conv"]), int(row["point"]))
+        if key not in self._by_run:
+            if len(self._by_run) >= MAX_POINTS:
+                self._by_run.clear()
+            words = (self.lens.conv(key[0]), self.lens.names.point(int(row["proto"]), key[1]))
+            self._by_run[key] = self.limits.get(words)
+        return self._by_run[key]
+
+    def _finding(self, outside: _Outside, piece: Slice, forged: bool) -> Finding:
+        row, limits = outside.row, outside.limits
+        value = float(row["value"])
+        text = self.lens.names.point(int(row["proto"]), int(row["point"]))
+        low, high = limits.seen
+        if limits.constant:
+            return self._made(
+                "constant-changed",
+                Level.NOTICE,
+                row,
+                piece,
+                f"{text} is {value:g}; it stood at {low:g} all through learning",
+                f"{low:g}",
+                {"operation": 0.6, "fault": 0.2, "attack": 0.2},
+                limits,
+            )
+        scores = MILD_SCORES
+        if outside.gross:
+            scores = FORGED_SCORES if forged else FAULT_SCORES
+        more = "; other values jumped with it and no state changed" if outside.gross and forged else ""
+        made = self._made(
+            "out-of-range",
+            Level.WARNING if outside.gross else Level.NOTICE,
+            row,
+            piece,
+            f"{text} is {value:g}; learned {low:g} to {high:g}, {limits.beyond(value):.1f} ranges beyond "
+            f"the limit{more}",
+            f"{limits.low:g} to {limits.high:g}",
+            scores,
+            limits,
+        )
+        made.technique = "T0856" if outside.gross else ""
+        return made
+
+    def _made(
+        self,
+        rule: str,
+        level: Level,
+        row: Any,
+        piece: Slice,
+        summary: str,
+        expected: str,
+        scores: dict[str, float],
+        limits: Limits,
+    ) -> Finding:
+        message = piece.messages[int(row["message"])]
+        return Finding(
+            ts=int(row["ts"]),
+            detector=NAME,
+            rule=rule,
+            level=level,
+            reading=Reading(max(scores, key=lambda name: scores[name])),
+            proto=int(row["proto"]),
+            conv=int(row["conv"]),
+            src=int(message["src"]),
+            dst=int(message["dst"]),
+            summary=summary,
+            kind=int(message["kind"]),
+            point=int(row["point"]),
+            expected=expected,
+            observed=f"{float(row['value']):g}",
+            frames=[int(row["frame"])],
+            group=self.lens.names.point(int(row["proto"]), int(row["point"])),
+            scores=scores,
+            hold=min(3 * limits.period, MAX_HOLD),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """One value outside its band, and the value before it (NaN unknown)."""
+
+    row: Any
+    limits: Limits
+    before: float
+
+    @property
+    def gross(self) -> bool:
+        """Far beyond anything seen: by distance alone, or in a jump that dwarfs every step seen."""
+        if self.limits.constant:
+            return False
+        value = float(self.row["value"])
+        beyond = self.limits.beyond(value)
+        jump = abs(value - self.before) if not np.isnan(self.before) else 0.0
+        return beyond > VERY_FAR or (beyond > FAR and jump > JUMP * self.limits.step)
+
+
+def _device(row: Any, piece: Slice) -> int:
+    """Endpoint that sent a value."""
+    return int(piece.messages["src"][int(row["message"])])
+
+
+def value_limits(baseline: Baseline, budget: Budget) -> dict[ValueKey, Limits]:
+    """Band of each point that was seen often enough; counters and wandering points have none."""
+    rows = [row for row in baseline.rows("values") if row.count >= MIN_COUNT]
+    made = {(conv_of(row), row.point): _limits(row, budget, len(rows)) for row in rows}
+    return {key: limits for key, limits in made.items() if limits is not None}
+
+
+def _limits(row: Any, budget: Budget, points: int) -> Limits | None:
+    highs, lows = text_numbers(row.high_blocks), text_numbers(row.low_blocks)
+    if len(highs) < MIN_BLOCKS or len(lows) < MIN_BLOCKS:
+        return None
+    seen, spread = (row.low, row.high), row.high - row.low
+    period = len(highs) * row.block_s / row.count
+    if spread == 0:
+        return Limits(row.low, row.high, max(abs(row.high), 1.0), seen, True, 0.0, period)
+    if (row.falls == 0 or row.rises == 0) and row.rises + row.falls > 2:
+        return None
+    if _wanders(highs, lows):
+        return None
+    probability = budget.probability(budget.values / 2, row.block_s, points)
+    margin = max(0.5 * spread, row.step)
+    high = upper_limit(highs, probability, margin)
+    low = -upper_limit([-value for value in lows], probability, margin)
+    return Limits(low, high, spread, seen, False, row.step, period)
+
+
+def _wanders(highs: list[float], lows: list[float]) -> bool:
+    """Did the held-back part leave the range of the first part by more than half of it?"""
+    cut_high, cut_low = (max(2, round(len(x) * FIT_SHARE)) for x in (highs, lows))
+    top, bottom = max(highs[:cut_high]), min(lows[:cut_low])
+    leave = max(max(highs[cut_high:], default=top) - top, bottom - min(lows[cut_low:], default=bottom))
+    return leave > 0.5 * max(top - bottom, 1e-12)

@@ -1,0 +1,87 @@
+"""Modbus rules, frame by frame: each is broken once and kept once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rule_bench import at, learned, said
+
+from detectors.base import Level
+from detectors.rules.modbus import ModbusRules
+from tests.lab import frames as f
+
+WARNING, NOTICE, ALARM = Level.WARNING, Level.NOTICE, Level.ALARM
+READ, ANSWER = f.mb_read(3, 0, 2), f.mb_read_response(3, [1, 2])
+
+
+def talk(*steps: tuple[float, str, int, bytes], client: str = "10.0.0.1") -> list[f.Stamped]:
+    """A connection from its opening: (seconds, "?" request or "!" response, transaction, PDU)."""
+    made = f.Talk(client, "10.0.0.2", 502)
+    made.open(at(0))
+    for seconds, side, number, pdu in steps:
+        (made.client if side == "?" else made.server)(at(seconds), f.modbus_adu(number, 1, pdu))
+    return made.frames
+
+
+def polls(count: int, answered: bool = True, step: float = 0.5) -> list[tuple[float, str, int, bytes]]:
+    asked = [(1 + n * step, "?", n + 1, READ) for n in range(count)]
+    replies = [(1.02 + n * step, "!", n + 1, ANSWER) for n in range(count)] if answered else []
+    return sorted([*asked, *replies])
+
+
+LATER = (21.0, "?", 99, READ)
+REFUSAL = [(2, "?", 9, READ), (2.1, "!", 9, f.mb_exception(3, 2))]
+
+BROKEN = {
+    "exception": (talk(*REFUSAL), ("modbus-exception", NOTICE)),
+    "answer to nobody": (
+        talk((1, "?", 1, READ), (1.1, "!", 1, ANSWER), (2, "!", 77, ANSWER)),
+        ("modbus-unpaired", NOTICE),
+    ),
+    "two answers": (
+        talk((1, "?", 1, READ), (1.1, "!", 1, ANSWER), (1.2, "!", 1, ANSWER)),
+        ("modbus-second-response", WARNING),
+    ),
+    "no answers": (talk(*polls(12, answered=False), LATER), ("modbus-unanswered", NOTICE)),
+    "too many registers": (talk((1, "?", 1, f.mb_read(3, 0, 126))), ("modbus-quantity", WARNING)),
+    "no coil at all": (talk((1, "?", 1, f.mb_read(1, 0, 0))), ("modbus-quantity", WARNING)),
+}
+
+KEPT = {
+    "polling": talk(*polls(12), LATER),
+    "the most registers": talk((1, "?", 1, f.mb_read(3, 0, 125))),
+    "a few lost answers": talk(*polls(12), *[(8 + n / 10, "?", 50 + n, READ) for n in range(5)], LATER),
+    "transaction numbers used again": talk(*polls(4), (8, "?", 1, READ), (8.1, "!", 1, ANSWER)),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken(tmp_path: Path, case: str) -> None:
+    frames, expected = BROKEN[case]
+    assert expected in said(tmp_path / "x.pcap", ModbusRules, frames)
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_kept(tmp_path: Path, case: str) -> None:
+    assert said(tmp_path / "x.pcap", ModbusRules, KEPT[case]) == []
+
+
+def test_three_probing_refusals_in_a_second_are_a_warning(tmp_path: Path) -> None:
+    steps = [
+        step
+        for n in range(3)
+        for step in ((2.1 + n / 10, "?", n, READ), (2.15 + n / 10, "!", n, f.mb_exception(3, 2)))
+    ]
+    assert said(tmp_path / "x.pcap", ModbusRules, talk(*steps)) == [("modbus-exception", WARNING)]
+
+
+def test_learned_refusals_and_writers_are_quiet(tmp_path: Path) -> None:
+    write = [(3, "?", 1, f.mb_write_register(5, 1)), (3.1, "!", 1, f.mb_write_register(5, 1))]
+    habits = talk(*REFUSAL, *write)
+    baseline = learned(tmp_path / "learn.pcap", habits)
+    assert said(tmp_path / "x.pcap", ModbusRules, habits, baseline) == []
+    stranger = talk(*write, client="10.0.0.66")
+    assert said(tmp_path / "y.pcap", ModbusRules, stranger, baseline) == [("modbus-writer", ALARM)]
+    readers = learned(tmp_path / "readers.pcap", talk(*polls(4)))
+    assert said(tmp_path / "z.pcap", ModbusRules, talk(*write), readers) == [("modbus-writer", ALARM)]

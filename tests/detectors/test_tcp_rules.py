@@ -1,0 +1,76 @@
+"""TCP rules, frame by frame: scans are found, a bad link is a fault and never an attack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rule_bench import at, learned, said
+
+from detectors.base import Level
+from detectors.rules.tcp import TcpRules
+from tests.lab import frames as f
+
+WARNING, NOTICE = Level.WARNING, Level.NOTICE
+
+
+def syn(seconds: float, server: str, port: int, refused: bool = False) -> list[f.Stamped]:
+    made = f.Talk("10.0.0.66", server, port, sport=40_000 + round(seconds * 100) % 20_000)
+    made.segment(at(seconds), 0, f.SYN)
+    if refused:
+        made.reset(at(seconds + 0.001), 1)
+    return made.frames
+
+
+def scan(count: int, step: float, refused: bool = False) -> list[f.Stamped]:
+    return [frame for n in range(count) for frame in syn(n * step, f"10.0.1.{n + 1}", 502, refused)]
+
+
+def knock(count: int, step: float = 1.0) -> list[f.Stamped]:
+    """One closed port, tried again and again."""
+    return [frame for n in range(count) for frame in syn(n * step, "10.0.1.1", 502, refused=True)]
+
+
+def link(repeated: int, total: int = 60) -> list[f.Stamped]:
+    """Polling in which every so-manieth request is sent twice by TCP; one more window closes the count."""
+    made = f.Talk("10.0.0.1", "10.0.0.2", 502)
+    made.open(at(0))
+    for n in range(total):
+        data = f.modbus_adu(n, 1, f.mb_read(3, 0, 2))
+        made.client(at(0.1 + n / 10), data)
+        if n < repeated:
+            ts, frame = made.frames[-1]
+            made.frames.append((ts + 20_000_000, frame))
+        made.server(at(0.15 + n / 10), f.modbus_adu(n, 1, f.mb_read_response(3, [1, 2])))
+    made.client(at(15), f.modbus_adu(999, 1, f.mb_read(3, 0, 2)))
+    return made.frames
+
+
+BROKEN = {
+    "sweep over hosts": (scan(12, 0.5), ("tcp-sweep", WARNING)),
+    "refused again and again": (knock(15), ("tcp-refused", NOTICE)),
+    "bad link": (link(30), ("tcp-repetition", NOTICE)),
+}
+KEPT = {
+    "a few new services": scan(11, 0.5),
+    "many, over hours": scan(24, 200.0),
+    "a service that is down for a while": knock(14),
+    "a repetition now and then": link(3),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken(tmp_path: Path, case: str) -> None:
+    frames, expected = BROKEN[case]
+    assert said(tmp_path / "x.pcap", TcpRules, frames) == [expected]
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_kept(tmp_path: Path, case: str) -> None:
+    assert said(tmp_path / "x.pcap", TcpRules, KEPT[case]) == []
+
+
+def test_known_services_and_usual_losses_are_quiet(tmp_path: Path) -> None:
+    for number, habits in enumerate((scan(12, 0.5), link(30))):
+        baseline = learned(tmp_path / f"learn{number}.pcap", habits)
+        assert said(tmp_path / f"x{number}.pcap", TcpRules, habits, baseline) == []
