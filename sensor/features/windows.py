@@ -1,0 +1,304 @@
+"""Window features: one row per conversation and window of 10 s, as a pandas DataFrame.
+
+Columns (``detectors.tables.FEATURES``), all float64:
+
+================  ====================================================================================
+messages          messages in the window (repeated frames included)
+bytes             their bytes, with the protocol's own header
+client_share      share sent by the controlling side or a publisher
+read_share        share of class read, likewise report, session, error (refusals included)
+command_share     share of classes that change the plant (``vocabulary.DANGEROUS``)
+kinds             distinct (role, kind, cause)
+kind_entropy      Shannon entropy of (role, kind, cause), bits
+points            distinct objects addressed
+gap_mean          mean time between messages, s; window length when there is one message or none
+gap_std, gap_max  likewise deviation and longest
+response_mean     mean time from a message of the client to the next of the server, s; -1 none
+response_max      longest such time, s; -1 none
+repeated_share    share of TCP repetitions, gaps and refusals
+value_changes     share of process values that differ from the value before of the same point
+================  ====================================================================================
+
+A window belongs to absolute time (multiples of its length). Conversations that are known but silent get
+rows of zeros as long as they are asked for. A window keeps at most :data:`MAX_ROWS` messages; what comes
+after them in the same window is counted in ``truncated`` and left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from detectors.base import Slice
+from detectors.groups import REPEATED, SECOND, Lens, pack
+from detectors.tables import FEATURES
+from grid_profiles.vocabulary import DANGEROUS, Flag, KindClass, Role
+
+WINDOW: Final = 10 * SECOND
+MAX_ROWS: Final = 1_000_000
+MAX_POINTS: Final = 200_000
+
+_COLUMNS: Final = ["ts", "proto", "role", "conv", "kind", "cause", "point", "size", "flags"]
+_READ, _REPORT, _COMMAND, _SESSION, _ERROR, _OTHER = range(6)
+_TROUBLE = np.uint32(REPEATED | Flag.GAP | Flag.NEGATIVE)
+_CLASSES: Final = {
+    KindClass.READ: _READ,
+    KindClass.REPORT: _REPORT,
+    KindClass.SESSION: _SESSION,
+    KindClass.DIAGNOSTIC: _SESSION,
+    KindClass.ERROR: _ERROR,
+    **dict.fromkeys(DANGEROUS, _COMMAND),
+}
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class Window:
+    """Features of one closed window.
+
+    Attributes
+    ----------
+    start : int
+        ns since 1970 UTC.
+    frame : DataFrame
+        Index ``conv`` (run id), columns ``proto`` and :data:`FEATURES`.
+    """
+
+    start: int
+    frame: pd.DataFrame
+
+
+@dataclass(slots=True)
+class Windower:
+    """Gathers slices into windows; a window closes when a slice of a later one comes."""
+
+    lens: Lens
+    length: int = WINDOW
+    truncated: int = 0
+    _number: int | None = None
+    _rows: list[npt.NDArray[Any]] = field(default_factory=list)
+    _count: int = 0
+    _changes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _last: dict[tuple[int, int], float] = field(default_factory=dict)
+
+    def push(self, piece: Slice) -> Window | None:
+        """Take one slice; the window before it, when this slice begins another."""
+        number = piece.start // self.length
+        closed = self.close() if self._number is not None and number != self._number else None
+        self._number = number
+        room = MAX_ROWS - self._count
+        self.truncated += max(0, len(piece.messages) - room)
+        if len(piece.messages) and room > 0:
+            self._rows.append(piece.messages[_COLUMNS][:room])
+            self._count += len(self._rows[-1])
+            self._value_changes(piece)
+        return closed
+
+    def close(self) -> Window | None:
+        """The window that is open, None when there is none."""
+        if self._number is None:
+            return None
+        start = self._number * self.length
+        rows = np.concatenate(self._rows) if self._rows else None
+        changes, self._changes = self._changes, {}
+        self._rows, self._count, self._number = [], 0, None
+        if rows is None:
+            return Window(start, empty_frame())
+        return Window(start, features(rows, self.lens, self.length, changes))
+
+    def _value_changes(self, piece: Slice) -> None:
+        """Count, per conversation, values that differ from the one before of the same point."""
+        points = piece.points[np.isfinite(piece.points["value"])]
+        if not len(points):
+            return
+        points = points[np.lexsort((points["point"], points["conv"]))]
+        same = (np.diff(points["conv"]) == 0) & (np.diff(points["point"]) == 0)
+        changed = np.r_[False, same & (np.diff(points["value"]) != 0)]
+        firsts = np.flatnonzero(np.r_[True, ~same])
+        lasts = np.r_[firsts[1:], len(points)] - 1
+        fresh: list[bool] = []
+        for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+            key = (int(points["conv"][first]), int(points["point"][first]))
+            before = self._last.get(key)
+            fresh.append(before is None)
+            changed[first] = before is not None and before != float(points["value"][first])
+            if before is not None or len(self._last) < MAX_POINTS:
+                self._last[key] = float(points["value"][last])
+        compared = np.ones(len(points), bool)
+        compared[[first for first, new in zip(firsts.tolist(), fresh, strict=True) if new]] = False
+        convs, index = np.unique(points["conv"], return_inverse=True)
+        moved = np.bincount(index, weights=changed, minlength=len(convs)).astype(np.int64)
+        total = np.bincount(index, weights=compared, minlength=len(convs)).astype(np.int64)
+        for conv, some, all_ in zip(convs.tolist(), moved.tolist(), total.tolist(), strict=True):
+            counted = self._changes.get(conv, (0, 0))
+            self._changes[conv] = (counted[0] + some, counted[1] + all_)
+
+
+def empty_frame() -> pd.DataFrame:
+    """A window without messages."""
+    frame = pd.DataFrame({"proto": np.zeros(0, np.int64), **{f: np.zeros(0) for f in FEATURES}})
+    frame.index = pd.Index(np.zeros(0, np.int64), name="conv")
+    return frame
+
+
+def silent_row(length: int = WINDOW) -> dict[str, float]:
+    """Features of a conversation that said nothing in a window."""
+    row = dict.fromkeys(FEATURES, 0.0)
+    seconds = length / SECOND
+    return row | {
+        "gap_mean": seconds,
+        "gap_max": seconds,
+        "response_mean": -1.0,
+        "response_max": -1.0,
+    }
+
+
+def features(
+    rows: npt.NDArray[Any],
+    lens: Lens,
+    length: int = WINDOW,
+    changes: dict[int, tuple[int, int]] | None = None,
+) -> pd.DataFrame:
+    """Features of the messages of one window, vectorised over its conversations.
+
+    Parameters
+    ----------
+    rows : ndarray
+        Messages with at least the columns ts, proto, role, conv, kind, cause, point, size, flags.
+    lens : Lens
+        Gives the class of each kind.
+    length : int
+        Window length, ns.
+    changes : dict, optional
+        (values that changed, values compared) by conversation id.
+
+    Returns
+    -------
+    DataFrame
+        Index ``conv``; ``proto`` and :data:`FEATURES`.
+    """
+    convs, index = np.unique(rows["conv"], return_inverse=True)
+    n = len(convs)
+    total = np.bincount(index, minlength=n).astype(np.float64)
+    sent = (rows["role"] == Role.CLIENT) | (rows["role"] == Role.PUBLISHER)
+    classes = _class_codes(rows, lens)
+    refused = rows["flags"] & np.uint32(Flag.NEGATIVE) != 0
+    trouble = rows["flags"] & _TROUBLE != 0
+
+    def share(mask: npt.NDArray[np.bool_]) -> Floats:
+        return np.asarray(np.bincount(index, weights=mask, minlength=n) / total, np.float64)
+
+    gap_mean, gap_std, gap_max = _gaps(rows["ts"].astype(np.int64), index, n, length / SECOND)
+    kinds, entropy = _diversity(pack(rows), index, n, total)
+    response_mean, response_max = _responses(rows, sent, index, n)
+    columns = {
+        "proto": _first(rows["proto"], index, n),
+        "messages": total,
+        "bytes": np.bincount(index, weights=np.maximum(rows["size"], 0), minlength=n),
+        "client_share": share(sent),
+        "read_share": share(classes == _READ),
+        "report_share": share(classes == _REPORT),
+        "command_share": share((classes == _COMMAND) & sent),
+        "session_share": share(classes == _SESSION),
+        "error_share": share((classes == _ERROR) | refused),
+        "kinds": kinds,
+        "kind_entropy": entropy,
+        "points": _distinct(rows["point"].astype(np.int64), rows["point"] >= 0, index, n),
+        "gap_mean": gap_mean,
+        "gap_std": gap_std,
+        "gap_max": gap_max,
+        "response_mean": response_mean,
+        "response_max": response_max,
+        "repeated_share": share(trouble),
+        "value_changes": _changed_share(changes or {}, convs),
+    }
+    return pd.DataFrame(columns, index=pd.Index(convs.astype(np.int64), name="conv"))
+
+
+def _changed_share(changes: dict[int, tuple[int, int]], convs: npt.NDArray[Any]) -> Floats:
+    pairs = [changes.get(int(conv), (0, 0)) for conv in convs]
+    return np.array([some / max(total, 1) for some, total in pairs], np.float64)
+
+
+def _first(values: npt.NDArray[Any], index: npt.NDArray[np.intp], n: int) -> npt.NDArray[np.int64]:
+    out = np.zeros(n, np.int64)
+    out[index[::-1]] = values[::-1]
+    return out
+
+
+def _class_codes(rows: npt.NDArray[Any], lens: Lens) -> npt.NDArray[np.int64]:
+    pairs = rows["proto"].astype(np.int64) << 32 | (rows["kind"].astype(np.int64) & 0xFFFFFFFF)
+    unique, inverse = np.unique(pairs, return_inverse=True)
+    codes = [_class_code(int(pair), lens) for pair in unique]
+    return np.asarray(codes, np.int64)[inverse]
+
+
+def _class_code(pair: int, lens: Lens) -> int:
+    kind = pair & 0xFFFFFFFF
+    name = lens.kind_class(pair >> 32, kind - (1 << 32) if kind >> 31 else kind)
+    return _CLASSES.get(KindClass(name), _OTHER) if name else _OTHER
+
+
+def _gaps(
+    ts: npt.NDArray[np.int64], index: npt.NDArray[np.intp], n: int, alone: float
+) -> tuple[Floats, Floats, Floats]:
+    """Mean, deviation and longest time between messages of one conversation, in order of arrival."""
+    order = np.argsort(index, kind="stable")
+    mine = index[order]
+    same = mine[1:] == mine[:-1]
+    gaps = np.maximum(np.diff(ts[order])[same], 0) / SECOND
+    owner = mine[1:][same]
+    count = np.bincount(owner, minlength=n)
+    some = np.maximum(count, 1)
+    mean = np.bincount(owner, weights=gaps, minlength=n) / some
+    variance = np.bincount(owner, weights=(gaps - mean[owner]) ** 2, minlength=n) / some
+    longest = np.zeros(n)
+    np.maximum.at(longest, owner, gaps)
+    none = count == 0
+    return np.where(none, alone, mean), np.sqrt(variance), np.where(none, alone, longest)
+
+
+def _diversity(
+    keys: npt.NDArray[np.int64], index: npt.NDArray[np.intp], n: int, total: Floats
+) -> tuple[Floats, Floats]:
+    """Number and entropy (bits) of kinds per conversation; ``keys`` hold the conversation too."""
+    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
+    owner = index[first]
+    p = counts / total[owner]
+    entropy = np.bincount(owner, weights=-p * np.log2(p), minlength=n)
+    return np.bincount(owner, minlength=n).astype(np.float64), np.maximum(entropy, 0.0)
+
+
+def _distinct(
+    values: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_], index: npt.NDArray[np.intp], n: int
+) -> Floats:
+    mine, owner = values[valid], index[valid]
+    if not len(mine):
+        return np.zeros(n)
+    order = np.lexsort((mine, owner))
+    mine, owner = mine[order], owner[order]
+    new = np.r_[True, (np.diff(owner) != 0) | (np.diff(mine) != 0)]
+    return np.bincount(owner[new], minlength=n).astype(np.float64)
+
+
+def _responses(
+    rows: npt.NDArray[Any], sent: npt.NDArray[np.bool_], index: npt.NDArray[np.intp], n: int
+) -> tuple[Floats, Floats]:
+    """Mean and longest time from a client's message to the server's next, per conversation; -1 none."""
+    order = np.argsort(index, kind="stable")
+    mine, from_client = index[order], sent[order]
+    answer = np.zeros(len(order), bool)
+    answer[1:] = (mine[1:] == mine[:-1]) & from_client[:-1] & ~from_client[1:]
+    at = np.flatnonzero(answer)
+    ts = rows["ts"][order].astype(np.int64)
+    took = np.maximum(ts[at] - ts[at - 1], 0) / SECOND
+    count = np.bincount(mine[at], minlength=n)
+    mean = np.bincount(mine[at], weights=took, minlength=n) / np.maximum(count, 1)
+    longest = np.zeros(n)
+    np.maximum.at(longest, mine[at], took)
+    return np.where(count == 0, -1.0, mean), np.where(count == 0, -1.0, longest)

@@ -1,0 +1,376 @@
+"""The pipeline: batches of messages in, a baseline or alerts out.
+
+One place wires slices, windows and detectors together, for learning and for detecting, whatever the
+batches came from. Everything runs on capture time; the same frames give the same outcome however they
+were batched. A detector is one entry in :data:`RULES` or in ``Learning``/``Detection``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.alerts import Folder, by_start, incidents_of
+from detectors.allowlist import Allowlist
+from detectors.allowlist_learner import AllowlistLearner
+from detectors.base import Alert, Finding, Incident, Names, Slice
+from detectors.baseline import Baseline
+from detectors.behaviour import DEFAULT_MODEL, MODELS, Behaviour
+from detectors.calibration import Budget, news_rate
+from detectors.detector import Detector, Learner
+from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
+from detectors.rules.goose import GooseRules, PublisherLearner
+from detectors.rules.iec104 import Iec104Rules
+from detectors.rules.modbus import ModbusRules
+from detectors.rules.tcp import TcpRules
+from detectors.tables import FEATURES, TABLES, conv_fields, conv_of
+from detectors.timing import Timing
+from detectors.timing_learner import TimingLearner
+from detectors.values import ValueLearner, Values, value_limits
+from sensor import __version__
+from sensor.errors import UsageError
+from sensor.features.windows import WINDOW, Window, Windower, silent_row
+from sensor.messages import MessageBatch
+from sensor.slices import Slicer
+
+RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
+    Iec104Rules,
+    ModbusRules,
+    GooseRules,
+    TcpRules,
+)
+"""Protocol rules; each is made with a baseline, or without one while learning."""
+
+UNSCORED: Final = HOUSEKEEPING | {"tcp", "udp", "ip", "ethernet"}
+"""Protocols without windows of their own: signalling, and what no decoder claimed."""
+
+MAX_FEATURE_ROWS: Final = 20_000
+MAX_HITS: Final = 2_000
+MAX_WINDOW_CONVS: Final = 5_000
+MAX_SCORES: Final = 2_000_000
+SHORT: Final = 3_600.0
+"""Seconds of learning below which the summary warns that limits are wide."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class LearnOptions:
+    """What an engineer may choose when learning."""
+
+    false_alarms_per_day: float = 1.0
+    model: str = DEFAULT_MODEL
+    seed: int = 1
+    created_from: list[dict[str, Any]] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise UsageError for values that make no sense."""
+        if not 0 < self.false_alarms_per_day <= 1e6:
+            raise UsageError("--false-alarms-per-day must be above 0 and at most 1,000,000")
+        if self.model not in MODELS:
+            raise UsageError(f"no model {self.model!r}; choose one of {', '.join(MODELS)}")
+
+
+class _FeatureTable:
+    """Window features kept for refitting; thinned evenly over time when there are too many."""
+
+    def __init__(self, limit: int = MAX_FEATURE_ROWS) -> None:
+        self.limit = limit
+        self.stride = 1
+        self._rows: dict[int, dict[ConvKey, Floats]] = {}
+        self._count = 0
+        self._seen: dict[ConvKey, None] = {}
+
+    def add(self, window: Window, lens: Lens) -> None:
+        """Take one window; conversations seen before and silent now get rows too."""
+        rows = window_rows(window, lens)
+        known = tuple(self._seen)
+        for key in rows:
+            if len(self._seen) < MAX_WINDOW_CONVS:
+                self._seen.setdefault(key)
+        number = window.start // WINDOW
+        if number % self.stride:
+            return
+        # the window in which a conversation begins is cut short and says nothing
+        mine = {key: rows.get(key, _SILENT) for key in known}
+        self._rows[number] = mine
+        self._count += len(mine)
+        while self._count > self.limit and len(self._rows) > 1:
+            self.stride *= 2
+            self._rows = {n: r for n, r in self._rows.items() if n % self.stride == 0}
+            self._count = sum(len(r) for r in self._rows.values())
+
+    def finish(self, baseline: Baseline) -> None:
+        """Write the rows into the baseline."""
+        baseline.tables["features"] = TABLES["features"].frame(
+            [
+                conv_fields(key)
+                | {"start": number * (WINDOW / SECOND)}
+                | dict(zip(FEATURES, values.tolist(), strict=True))
+                for number, rows in self._rows.items()
+                for key, values in rows.items()
+            ]
+        )
+
+
+_SILENT: Final[Floats] = np.array([silent_row()[name] for name in FEATURES], np.float64)
+
+
+def window_rows(window: Window, lens: Lens) -> dict[ConvKey, Floats]:
+    """Features by conversation identity, without protocols that are not scored."""
+    values = window.frame[list(FEATURES)].to_numpy(np.float64)
+    keys = [lens.conv(int(conv)) for conv in window.frame.index]
+    return {key: values[i] for i, key in enumerate(keys) if key[0] not in UNSCORED}
+
+
+class Learning:
+    """Collects a baseline from slices."""
+
+    def __init__(self, names: Names, options: LearnOptions | None = None) -> None:
+        self.options = options or LearnOptions()
+        self.options.check()
+        self.lens = Lens(names)
+        self._learners: list[Learner] = [
+            learner(self.lens)
+            for learner in (AllowlistLearner, TimingLearner, ValueLearner, PublisherLearner)
+        ]
+        self._rules = [rule(self.lens, None) for rule in RULES]
+        self._windower = Windower(self.lens)
+        self._features = _FeatureTable()
+        self._folder = Folder(self.lens)
+        self._hits: list[Alert] = []
+        self._active = 0
+        self._packets = 0
+        self._messages = 0
+        self._span = [0, 0]
+
+    def add(self, piece: Slice) -> None:
+        """Take one slice."""
+        for learner in self._learners:
+            learner.learn(piece)
+        for rule in self._rules:
+            for finding in rule.detect(piece):
+                self._keep(self._folder.add(finding))
+        window = self._windower.push(piece)
+        if window is not None:
+            self._features.add(window, self.lens)
+        self._packets += piece.packets
+        self._messages += len(piece.messages)
+        self._span = [self._span[0] or piece.start, max(self._span[1], piece.end)]
+        self._active += piece.end - piece.start if piece.packets else 0
+
+    def _keep(self, alerts: list[Alert]) -> None:
+        self._hits += alerts[: max(0, MAX_HITS - len(self._hits))]
+
+    def finish(self) -> Baseline:
+        """The baseline."""
+        baseline = Baseline(created_from=list(self.options.created_from), tool=__version__)
+        window = self._windower.close()
+        if window is not None and len(window.frame):
+            self._features.add(window, self.lens)
+        self._keep(self._folder.close())
+        learned_s = (self._span[1] - self._span[0]) / SECOND
+        baseline.params = {
+            "false_alarms_per_day": self.options.false_alarms_per_day,
+            "model": self.options.model,
+            "seed": self.options.seed,
+            "learned_s": learned_s,
+            "packets": self._packets,
+            "messages": self._messages,
+            "window_s": WINDOW / SECOND,
+            "first": self._span[0] / SECOND,
+            "last": self._span[1] / SECOND,
+        }
+        for learner in self._learners:
+            learner.finish(baseline)
+        self._features.finish(baseline)
+        self._write_hits(baseline)
+        counts = [int(count) for count in baseline.tables["kinds"]["count"]]
+        baseline.params["maturity"] = 1.0 - news_rate(counts)
+        baseline.params["notes"] = learn_notes(baseline, self.lens)
+        return baseline
+
+    def _write_hits(self, baseline: Baseline) -> None:
+        hits: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+        for alert in by_start(self._hits):
+            key = (alert.rule, alert.protocol, alert.src, alert.dst)
+            row = hits.setdefault(
+                key,
+                dict(zip(("rule", "protocol", "src", "dst"), key, strict=True))
+                | {"summary": alert.summary, "first": alert.start, "last": alert.end, "count": 0},
+            )
+            row["count"] += alert.count
+            row["last"] = max(row["last"], alert.end)
+        baseline.tables["rule_hits"] = TABLES["rule_hits"].frame(list(hits.values()))
+
+
+def learn_notes(baseline: Baseline, lens: Lens) -> list[str]:
+    """What an engineer must know before trusting a baseline, in sentences."""
+    notes = []
+    seconds = float(baseline.params["learned_s"])
+    if seconds < SHORT:
+        notes.append(
+            f"only {seconds / 60:.0f} minutes of traffic: limits are wide and false alarms per day cannot be "
+            "verified; merge captures of a working day or more"
+        )
+    news = 1.0 - float(baseline.params["maturity"])
+    notes.append(f"about 1 message in {round(1 / max(news, 1e-9)):,} is expected to be of a kind never seen")
+    behaviour = Behaviour(baseline, lens, budget_of(baseline))
+    notes += [f"no behaviour model for {protocol}: {why}" for protocol, why in behaviour.skipped.items()]
+    limits = len(value_limits(baseline, budget_of(baseline)))
+    total = len(baseline.tables["values"])
+    if total:
+        notes.append(f"{limits} of {total} process values have limits; the others were too few or drift")
+    hits = int(baseline.tables["rule_hits"]["count"].sum())
+    if hits:
+        notes.append(f"protocol rules were broken {hits} times while learning: look before you trust it")
+    return notes
+
+
+def budget_of(baseline: Baseline) -> Budget:
+    """The site's budget of false alarms."""
+    return Budget(float(baseline.params.get("false_alarms_per_day", 1.0)))
+
+
+def learn(batches: Iterable[MessageBatch], names: Names, options: LearnOptions | None = None) -> Baseline:
+    """Learn a baseline from messages.
+
+    Parameters
+    ----------
+    batches : iterable of MessageBatch
+        In capture order.
+    names : Names
+        Of the same run.
+    options : LearnOptions, optional
+    """
+    learning = Learning(names, options)
+    for piece in Slicer().run(batches):
+        learning.add(piece)
+    return learning.finish()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """p-value of one conversation's window; ``start`` in epoch seconds."""
+
+    conversation: ConvKey
+    start: float
+    messages: float
+    p_value: float
+
+
+class Detection:
+    """Holds traffic against a baseline.
+
+    Attributes
+    ----------
+    alerts, incidents : list
+        Complete and sorted when :meth:`run` has ended.
+    scores : list of Score
+        One per scored conversation and window, in order of time; bounded by :data:`MAX_SCORES`.
+    notes : list of str
+        What limits the view.
+    """
+
+    def __init__(self, names: Names, baseline: Baseline) -> None:
+        self.baseline = baseline
+        self.lens = Lens(names)
+        budget = budget_of(baseline)
+        self._detectors: list[Detector] = [
+            Allowlist(baseline, self.lens),
+            *(rule(self.lens, baseline) for rule in RULES),
+            Timing(baseline, self.lens, budget),
+            Values(baseline, self.lens, budget),
+        ]
+        self._behaviour = Behaviour(baseline, self.lens, budget)
+        self._windower = Windower(self.lens)
+        self._folder = Folder(self.lens)
+        self._convs: dict[ConvKey, int] = {}
+        self.alerts: list[Alert] = []
+        self.incidents: list[Incident] = []
+        self.scores: list[Score] = []
+        self.notes: list[str] = []
+
+    def run(self, batches: Iterable[MessageBatch]) -> Iterator[Alert]:
+        """Yield alerts as they close (not sorted); afterwards the attributes hold everything."""
+        for piece in Slicer().run(batches):
+            yield from self._keep(self._slice(piece))
+        yield from self._keep(self._close())
+        self.alerts = by_start(self.alerts)
+        self.incidents = incidents_of(self.alerts)
+        self._tell_counters()
+
+    def _keep(self, alerts: list[Alert]) -> list[Alert]:
+        self.alerts += alerts
+        return alerts
+
+    def _slice(self, piece: Slice) -> list[Alert]:
+        closed: list[Alert] = []
+        window = self._windower.push(piece)
+        findings = self._window(window) if window is not None else []
+        for detector in self._detectors:
+            findings += detector.detect(piece)
+        for finding in sorted(findings, key=lambda finding: finding.ts):
+            closed += self._folder.add(finding)
+        return closed + self._folder.tick(piece.start / SECOND)
+
+    def _close(self) -> list[Alert]:
+        """What is open at the end; the last window is cut short and not scored."""
+        self._windower.close()
+        return self._folder.close()
+
+    def _window(self, window: Window) -> list[Finding]:
+        rows = window_rows(window, self.lens)
+        convs = {self.lens.conv(int(conv)): int(conv) for conv in window.frame.index}
+        running = {key for key in rows if key in self._convs}
+        self._convs |= {key: convs[key] for key in rows if len(self._convs) < MAX_WINDOW_CONVS}
+        for key in self._behaviour.known:
+            if key in self._convs and key not in rows:  # never heard in this run: timing says so
+                rows[key] = _SILENT
+                running.add(key)
+        # the window in which a conversation begins is cut short and is not scored
+        p_values = self._behaviour.score(window.start, {key: rows[key] for key in running})
+        self._remember(window.start, rows, p_values)
+        return self._behaviour.findings(window.start + WINDOW, rows, p_values, self._convs)
+
+    def _remember(self, start: int, rows: dict[ConvKey, Floats], p_values: dict[ConvKey, float]) -> None:
+        if len(self.scores) + len(rows) > MAX_SCORES:
+            return
+        nan = float("nan")
+        self.scores += [
+            Score(key, start / SECOND, float(values[0]), p_values.get(key, nan))
+            for key, values in rows.items()
+        ]
+
+    def _tell_counters(self) -> None:
+        counters: Counter[str] = Counter()
+        for detector in self._detectors:
+            counters.update(detector.counters())
+        counters["findings_dropped"] = self._folder.dropped
+        counters["window_messages_truncated"] = self._windower.truncated
+        self.notes += [f"{name.replace('_', ' ')}: {n}" for name, n in sorted(counters.items()) if n]
+        self.notes += [f"no behaviour model for {p}: {why}" for p, why in self._behaviour.skipped.items()]
+        waiting = sum(alert.rule == "not-approved" for alert in self.alerts)
+        if waiting:
+            self.notes.append(
+                f"{waiting} dangerous kinds of message were seen while learning, came again, and wait for "
+                "approval: gridwarden baseline approve"
+            )
+
+
+def detect(batches: Iterable[MessageBatch], names: Names, baseline: Baseline) -> Detection:
+    """Hold all batches against a baseline; everything found is in the returned object."""
+    detection = Detection(names, baseline)
+    for _ in detection.run(batches):
+        pass
+    return detection
+
+
+def known_conversations(baseline: Baseline) -> set[ConvKey]:
+    """Identities of all conversations of a baseline."""
+    return {conv_of(row) for row in baseline.rows("conversations")}

@@ -1,0 +1,215 @@
+"""One detect run from capture files to a Result: what detect, evaluate and demo all do.
+
+Decodes, holds the messages against a baseline, and collects beside the alerts what the store and the
+report show: inventory, window scores, and the values of points that have findings. Everything kept is
+bounded; what was left out is said in ``Result.notes``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from grid_profiles.vocabulary import POINT
+from sensor import __version__
+from sensor.engines import Decoded
+from sensor.errors import CaptureError
+from sensor.inventory import Inventory
+from sensor.messages import MessageBatch
+from sensor.result import PointSeries, Result, Series
+
+if TYPE_CHECKING:
+    from detectors.baseline import Baseline
+    from sensor.pipeline import Detection
+
+MAX_SAMPLES: Final = 1_000_000
+"""Values held back for the plots of points with findings; thinned evenly when there are more."""
+
+MAX_PLOTS: Final = 40
+MAX_SERIES: Final = 200
+FLOOR: Final = 1e-12
+"""Smallest p-value that a score distinguishes; -log10 of it is a score of 1."""
+
+_VALUE: Final = np.dtype([(name, POINT[name]) for name in ("ts", "proto", "conv", "point", "value")])
+
+
+class Samples:
+    """Process values seen in a run, at most :data:`MAX_SAMPLES` of them, evenly thinned."""
+
+    def __init__(self, limit: int = MAX_SAMPLES, seed: int = 1) -> None:
+        self._limit = limit
+        self._share = 1.0
+        self._random = np.random.default_rng(seed)
+        self._parts: list[npt.NDArray[Any]] = []
+        self._count = 0
+
+    @property
+    def thinned(self) -> bool:
+        """Whether values were left out."""
+        return self._share < 1.0
+
+    def add(self, points: npt.NDArray[Any]) -> None:
+        """Take the points of a batch."""
+        finite = points[np.isfinite(points["value"])]
+        self._take(self._some(np.array(finite[list(_VALUE.names or ())], _VALUE), self._share))
+        while self._count > self._limit:
+            self._share /= 2
+            kept = self._some(np.concatenate(self._parts), 0.5)
+            self._parts, self._count = [], 0
+            self._take(kept)
+
+    def rows(self) -> npt.NDArray[Any]:
+        """Everything kept, in order of arrival."""
+        return np.concatenate(self._parts) if self._parts else np.zeros(0, _VALUE)
+
+    def _take(self, rows: npt.NDArray[Any]) -> None:
+        if len(rows):
+            self._parts.append(rows)
+            self._count += len(rows)
+
+    def _some(self, rows: npt.NDArray[Any], share: float) -> npt.NDArray[Any]:
+        return rows if share >= 1.0 else rows[self._random.random(len(rows)) < share]
+
+
+def run_detect(decoded: Decoded, baseline: Baseline, captures: Sequence[str], name: str = "") -> Result:
+    """Hold captures against a baseline.
+
+    Parameters
+    ----------
+    decoded : Decoded
+        Open captures; iterated here.
+    baseline : Baseline
+    captures : sequence of str
+        As the user named them; the files they led to stand in the result.
+    name : str
+        Name of the baseline for the report.
+
+    Raises
+    ------
+    CaptureError
+        When not a single frame could be read.
+    """
+    from sensor.pipeline import Detection
+
+    began = time.monotonic()
+    inventory, samples = Inventory(decoded), Samples()
+    detection = Detection(decoded.names, baseline)
+    for _ in detection.run(_tap(decoded, inventory, samples)):
+        pass
+    if decoded.first is None and decoded.problems:
+        raise decoded.problems[0]
+    result = _result(decoded, inventory, detection, captures)
+    result.baseline = name
+    result.point_series = _point_series(detection, decoded, samples)
+    result.notes = _notes(decoded.problems, [*decoded.notes, *detection.notes], samples)
+    result.false_alarms_per_day = float(baseline.params.get("false_alarms_per_day", 1.0))
+    result.duration = time.monotonic() - began
+    return result
+
+
+def _tap(batches: Iterable[MessageBatch], inventory: Inventory, samples: Samples) -> Iterator[MessageBatch]:
+    """Pass batches on, and count what goes by."""
+    for batch in batches:
+        inventory.add(batch)
+        samples.add(batch.points)
+        yield batch
+
+
+def _result(decoded: Decoded, inventory: Inventory, detection: Detection, captures: Sequence[str]) -> Result:
+    counters = decoded.native.counters
+    return Result(
+        captures=[file.shown for file in decoded.files] or list(captures),
+        start=(decoded.first or 0) / 1e9,
+        end=decoded.last / 1e9,
+        packets=counters["frames"],
+        bytes=counters["bytes"],
+        messages=inventory.messages,
+        malformed=inventory.malformed + counters["malformed"],
+        undecoded=decoded.undecoded,
+        alerts=detection.alerts,
+        incidents=detection.incidents,
+        protocols=inventory.protocols(),
+        assets=inventory.assets(),
+        conversations=inventory.conversations(),
+        series=_series(detection),
+        timeline=_timeline(detection),
+        lost=decoded.dropped,
+        engine=decoded.engine,
+        version=__version__,
+    )
+
+
+def _notes(problems: list[CaptureError], notes: list[str], samples: Samples) -> list[str]:
+    found = [str(problem) for problem in problems] + notes
+    if samples.thinned:
+        found.append("more process values than the plots keep: they are drawn from an even sample")
+    return found
+
+
+def score_of(p_value: float) -> float:
+    """A p-value as a score from 0 (normal) to 1 (below :data:`FLOOR`); NaN stays NaN."""
+    return float(np.clip(np.log(max(p_value, FLOOR)) / np.log(FLOOR), 0.0, 1.0))
+
+
+def _timeline(detection: Detection) -> Series | None:
+    """The strangest conversation's score, window by window."""
+    worst: dict[float, float] = {}
+    for score in detection.scores:
+        if np.isfinite(score.p_value):
+            worst[score.start] = min(worst.get(score.start, 1.0), score.p_value)
+    if not worst:
+        return None
+    times = sorted(worst)
+    values = np.array([score_of(worst[at]) for at in times])
+    return Series("score", "", "", "1", np.array(times), values)
+
+
+def _series(detection: Detection) -> list[Series]:
+    """Messages per window and score of each scored conversation, the busiest ones."""
+    rows: dict[Any, list[tuple[float, float, float]]] = {}
+    for score in detection.scores:
+        value = score_of(score.p_value) if np.isfinite(score.p_value) else float("nan")
+        rows.setdefault(score.conversation, []).append((score.start, score.messages, value))
+    made: list[Series] = []
+    for key, entries in sorted(rows.items(), key=lambda row: -len(row[1]))[: MAX_SERIES // 2]:
+        protocol, client, server, _, sub, _ = key
+        label = " ".join(part for part in (f"{client} → {server}", sub) if part)
+        times, messages, values = (np.array(column, np.float64) for column in zip(*entries, strict=True))
+        made.append(Series("messages", label, protocol, "1/window", times, messages))
+        made.append(Series("score", label, protocol, "1", times, values))
+    return made
+
+
+def _point_series(detection: Detection, decoded: Decoded, samples: Samples) -> list[PointSeries]:
+    """Values of the points that have findings, with the band that the baseline expects."""
+    wanted = {(alert.protocol, alert.point) for alert in detection.alerts if alert.point}
+    rows = samples.rows()
+    if not wanted or not len(rows):
+        return []
+    bands = _bands(detection)
+    made: list[PointSeries] = []
+    keys, place = np.unique(rows[["conv", "proto", "point"]], return_inverse=True)
+    for number, key in enumerate(keys):
+        protocol = decoded.names.protocol(int(key["proto"]))
+        point = decoded.names.point(int(key["proto"]), int(key["point"]))
+        if (protocol, point) not in wanted or len(made) == MAX_PLOTS:
+            continue
+        own = rows[place == number]
+        conversation = decoded.names.conversation(int(key["conv"]))
+        low, high = bands.get((conversation.key, point), (float("nan"), float("nan")))
+        label = f"{conversation.client} → {conversation.server}"
+        ts = own["ts"] / 1e9
+        made.append(PointSeries(point, protocol, label, ts, own["value"].copy(), low, high))
+    return made
+
+
+def _bands(detection: Detection) -> dict[Any, tuple[float, float]]:
+    from detectors.values import value_limits
+    from sensor.pipeline import budget_of
+
+    limits = value_limits(detection.baseline, budget_of(detection.baseline))
+    return {key: (band.low, band.high) for key, band in limits.items()}

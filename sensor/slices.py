@@ -1,0 +1,141 @@
+"""Cuts a stream of message batches into slices of capture time.
+
+The clock is the running maximum of the capture times of *all* frames, decoded or not: a clock that runs
+backwards never reopens a slice, one that jumps by years costs one step. A slice holds what arrived
+while the clock stood inside it. What comes out depends on the frames and their order only, not on how
+they were batched. It refuses nothing; a slice with very many messages is cut at a fixed number of rows
+into several slices of the same time (the frames are counted in the last of them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.base import Slice
+from grid_profiles.vocabulary import MESSAGE, POINT
+from sensor.messages import MessageBatch
+
+SECOND: Final = 1_000_000_000
+ROW_LIMIT: Final = 200_000
+
+Ints = npt.NDArray[np.int64]
+
+
+class Slicer:
+    """Feeds on batches, gives slices.
+
+    Parameters
+    ----------
+    length : int
+        ns of capture time per slice; slices start at its multiples.
+    limit : int
+        Most messages in one slice.
+    """
+
+    def __init__(self, length: int = SECOND, limit: int = ROW_LIMIT) -> None:
+        self.length = length
+        self.limit = limit
+        self._clock = int(np.iinfo(np.int64).min)
+        self._number: int | None = None
+        self._parts: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
+        self._rows = 0
+        self._packets = 0
+        self._next_frame = 1
+
+    def push(self, batch: MessageBatch) -> Iterator[Slice]:
+        """Take one batch; yield the slices that are now complete."""
+        messages, points = batch.messages, _sorted_points(batch.points)
+        frame_ts, position = self._timeline(batch)
+        if not len(frame_ts):
+            return
+        clock = np.maximum(np.maximum.accumulate(frame_ts), self._clock)
+        self._clock = int(clock[-1])
+        numbers = clock // self.length
+        borders = np.flatnonzero(np.diff(numbers)) + 1
+        for first, last in zip(np.r_[0, borders], np.r_[borders, len(numbers)], strict=True):
+            low, high = np.searchsorted(position, [first, last])
+            yield from self._enter(int(numbers[first]))
+            self._packets += int(last - first)
+            yield from self._add(messages, points, int(low), int(high))
+
+    def close(self) -> Iterator[Slice]:
+        """Give the last slice."""
+        if self._number is not None:
+            yield self._emit(self._rows)
+        self._number = None
+
+    def run(self, batches: Iterable[MessageBatch]) -> Iterator[Slice]:
+        """All slices of a stream of batches."""
+        for batch in batches:
+            yield from self.push(batch)
+        yield from self.close()
+
+    def _timeline(self, batch: MessageBatch) -> tuple[Ints, Ints]:
+        """(times of the frames, position of each message among them)."""
+        messages, frame_ts = batch.messages, np.asarray(batch.frame_ts, np.int64)
+        first, self._next_frame = self._next_frame, self._next_frame + len(frame_ts)
+        if not len(messages):
+            return frame_ts, np.zeros(0, np.int64)
+        for base in (first, *_candidates(messages, frame_ts)):
+            position = messages["frame"] - base
+            if _fits(position, messages["ts"], frame_ts):
+                self._next_frame = base + len(frame_ts)
+                return frame_ts, position
+        return messages["ts"].astype(np.int64), np.arange(len(messages), dtype=np.int64)
+
+    def _enter(self, number: int) -> Iterator[Slice]:
+        if self._number is not None and number != self._number:
+            yield self._emit(self._rows)
+        self._number = number
+
+    def _add(
+        self, messages: npt.NDArray[Any], points: npt.NDArray[Any], low: int, high: int
+    ) -> Iterator[Slice]:
+        while low < high:
+            take = min(high - low, self.limit - self._rows)
+            begin, end = np.searchsorted(points["message"], [low, low + take])
+            part = points[begin:end].copy()
+            part["message"] += self._rows - low
+            self._parts.append((messages[low : low + take], part))
+            self._rows += take
+            low += take
+            if self._rows >= self.limit:
+                yield self._emit(self._rows, final=False)
+
+    def _emit(self, rows: int, final: bool = True) -> Slice:
+        assert self._number is not None
+        messages = np.concatenate([m for m, _ in self._parts]) if rows else np.zeros(0, MESSAGE)
+        points = np.concatenate([p for _, p in self._parts]) if rows else np.zeros(0, POINT)
+        packets = self._packets if final else 0
+        if final:
+            self._packets = 0
+        self._parts, self._rows = [], 0
+        start = self._number * self.length
+        return Slice(start, start + self.length, messages, points, packets)
+
+
+def _sorted_points(points: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    order = points["message"]
+    if len(order) > 1 and bool(np.any(order[1:] < order[:-1])):
+        return points[np.argsort(order, kind="stable")]
+    return points
+
+
+def _candidates(messages: npt.NDArray[Any], frame_ts: Ints) -> list[int]:
+    """Numbers that the first frame of a batch may have, when counting on from the last batch fails.
+
+    That is at the start of another file, whose frames count from 1 again.
+    """
+    number = int(messages["frame"][0])
+    at = np.flatnonzero(frame_ts == messages["ts"][0])[:64]
+    return [number - int(index) for index in at]
+
+
+def _fits(position: Ints, ts: Ints, frame_ts: Ints) -> bool:
+    if position.min() < 0 or position.max() >= len(frame_ts) or bool(np.any(np.diff(position) < 0)):
+        return False
+    return bool(np.array_equal(frame_ts[position], ts))

@@ -1,0 +1,89 @@
+"""Slices depend on the frames and their order, never on how they were batched."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.base import Slice
+from grid_profiles.vocabulary import MESSAGE, POINT
+from sensor.messages import MessageBatch
+from sensor.slices import SECOND, Slicer
+
+Frame = tuple[int, int]  # (step of the clock in ms, messages in the frame)
+
+
+def batches(frames: list[Frame], cuts: set[int]) -> list[MessageBatch]:
+    """Frames as batches that end before each frame number in ``cuts`` (0-based)."""
+    clock, made, part = 5_000 * SECOND, [], []
+    for index, (step, count) in enumerate(frames):
+        clock += step * 1_000_000
+        if index in cuts and part:
+            made.append(_batch(part))
+            part = []
+        part.append((index + 1, clock, count))
+    return [*made, _batch(part)] if part else made
+
+
+def _batch(part: list[tuple[int, int, int]]) -> MessageBatch:
+    rows = [(number, ts) for number, ts, count in part for _ in range(count)]
+    messages, points = np.zeros(len(rows), MESSAGE), np.zeros(2 * len(rows), POINT)
+    for i, (number, ts) in enumerate(rows):
+        messages[i]["frame"], messages[i]["ts"] = number, ts
+        points["message"][2 * i : 2 * i + 2] = i
+        points["frame"][2 * i : 2 * i + 2] = number
+    return MessageBatch(messages, points, np.array([ts for _, ts, _ in part], np.int64))
+
+
+def plain(pieces: list[Slice]) -> list[tuple[Any, ...]]:
+    return [(p.start, p.end, p.messages.tobytes(), p.points.tobytes(), p.packets) for p in pieces]
+
+
+FRAMES = st.lists(st.tuples(st.integers(-3000, 3000), st.integers(0, 3)), min_size=1, max_size=30)
+
+
+@settings(max_examples=200, deadline=None)
+@given(FRAMES, st.sets(st.integers(0, 30)), st.integers(1, 7))
+def test_any_chopping_gives_equal_slices(frames: list[Frame], cuts: set[int], limit: int) -> None:
+    whole = list(Slicer(limit=limit).run(batches(frames, set())))
+    chopped = list(Slicer(limit=limit).run(batches(frames, cuts)))
+    single = list(Slicer(limit=limit).run(batches(frames, set(range(99)))))
+    assert plain(whole) == plain(chopped) == plain(single)
+    assert sum(p.packets for p in whole) == len(frames)
+    assert sum(len(p.messages) for p in whole) == sum(count for _, count in frames)
+    assert all(len(p.messages) <= limit for p in whole)
+
+
+@settings(max_examples=100, deadline=None)
+@given(FRAMES)
+def test_time_never_goes_back_and_points_stay_with_their_message(frames: list[Frame]) -> None:
+    pieces = list(Slicer().run(batches(frames, {3, 7})))
+    assert all(a.start <= b.start for a, b in pairwise(pieces))
+    for piece in pieces:
+        assert np.array_equal(piece.messages["frame"][piece.points["message"]], piece.points["frame"])
+
+
+def test_a_jump_of_years_costs_one_slice() -> None:
+    decade = 10 * 365 * 86_400_000
+    assert len(list(Slicer().run(batches([(0, 1), (decade, 1), (-decade, 1)], set())))) == 2
+
+
+def test_frames_without_messages_move_the_clock() -> None:
+    pieces = list(Slicer().run(batches([(0, 1), (1500, 0), (1500, 0)], set())))
+    assert [(len(p.messages), p.packets) for p in pieces] == [(1, 1), (0, 1), (0, 1)]
+
+
+def test_batches_without_frame_times_use_the_messages() -> None:
+    batch = batches([(0, 1), (2000, 1)], set())[0]
+    batch.frame_ts = np.zeros(0, np.int64)
+    assert [len(p.messages) for p in Slicer().run([batch])] == [1, 1]
+
+
+def test_two_files_count_their_frames_anew() -> None:
+    first, second = batches([(0, 1), (10, 1)], set())[0], batches([(3000, 1), (10, 1)], set())[0]
+    pieces = list(Slicer().run([first, second]))
+    assert [(len(p.messages), p.packets) for p in pieces] == [(2, 2), (2, 2)]
