@@ -1,0 +1,1 @@
+"""The lab: frame builders for every test, and the script that records the bundled captures."""
