@@ -1,0 +1,82 @@
+"""``gridwarden detect``: captures held against a baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sensor.cli import options
+from sensor.cli.common import Command, err, out, print_json
+
+if TYPE_CHECKING:
+    from sensor.result import Result
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command("detect", cls=Command)
+@options.captures
+@click.option("-b", "--baseline", "baseline_file", required=True, type=FILE, help="From `gridwarden learn`.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per alert, sorted by start.")
+@click.option("--report", type=FILE, help="Write a self-contained HTML report.")
+@click.option("--store", type=FILE, help="Add alerts, incidents, assets and series to an SQLite store.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["notice", "warning", "alarm"]),
+    help="Exit with 1 when there is an alert of this level or above.",
+)
+@options.engine
+@click.pass_context
+def command(
+    ctx: click.Context,
+    captures: tuple[str, ...],
+    baseline_file: Path,
+    as_json: bool,
+    report: Path | None,
+    store: Path | None,
+    fail_on: str | None,
+    engine: str,
+    profiles: tuple[Path, ...],
+) -> None:
+    """Find what departs from a baseline or breaks a protocol's standard.
+
+    \b
+    Examples:
+      gridwarden detect today.pcapng -b station.baseline
+      gridwarden detect today.pcapng -b station.baseline --report today.html --store site.db
+      gridwarden detect fat.pcap -b station.baseline --json --fail-on warning | jq .summary
+    """
+    from sensor.cli.baseline import load
+    from sensor.result import alert_record, level_rank
+    from sensor.run import run_detect
+
+    baseline = load(baseline_file)
+    with options.opened(captures, engine, profiles, "Detecting") as decoded:
+        result = run_detect(decoded, baseline, captures, baseline_file.name)
+    write_outputs(result, report, store)  # first: a reader may close the pipe early
+    if as_json:
+        for alert in result.alerts:
+            print_json(alert_record(alert))
+    else:
+        from sensor.report.text import print_summary
+
+        print_summary(out, result)
+    if fail_on and any(level_rank(alert.level) >= level_rank(fail_on) for alert in result.alerts):
+        ctx.exit(1)
+
+
+def write_outputs(result: Result, report: Path | None, store: Path | None) -> None:
+    """Write the report and the store where asked for."""
+    if report is not None:
+        from sensor.report.html import write_report
+
+        write_report(report, result)
+        err.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
+    if store is not None:
+        from sensor.store.sqlite import Store
+
+        with Store.open(store) as opened:
+            opened.write(result)
+        err.print(f"store: {store}", markup=False, highlight=False, soft_wrap=True)

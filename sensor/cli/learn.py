@@ -1,0 +1,162 @@
+"""``gridwarden learn``: captures of normal operation become a baseline."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from sensor.cli import options
+from sensor.cli.common import Command, out, print_json
+
+if TYPE_CHECKING:
+    from detectors.baseline import Baseline
+
+MODEL_NAMES: Final = ("knn", "hbos", "pca", "gmm", "iforest", "ecod", "loda")
+"""As in ``detectors.behaviour.MODELS``; repeated so that ``--help`` need not import it."""
+
+
+@click.command("learn", cls=Command)
+@options.captures
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Baseline to write.",
+)
+@click.option(
+    "--false-alarms-per-day",
+    default=1.0,
+    show_default=True,
+    help="What the site accepts, over all statistical detectors together.",
+)
+@click.option(
+    "--model", type=click.Choice(MODEL_NAMES), default="knn", show_default=True, help="Behaviour model."
+)
+@click.option(
+    "--approve-commands",
+    is_flag=True,
+    help="Approve every dangerous message seen (switching, set-points, files ...) without looking.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
+@options.engine
+def command(
+    captures: tuple[str, ...],
+    output: Path,
+    false_alarms_per_day: float,
+    model: str,
+    approve_commands: bool,
+    as_json: bool,
+    engine: str,
+    profiles: tuple[Path, ...],
+) -> None:
+    """Learn what is normal at a site from captures without attacks.
+
+    Commands, set-points and other messages that change the plant are listed for approval and not
+    learned silently. The baseline is a zip archive of plain tables.
+
+    \b
+    Examples:
+      gridwarden learn monday.pcapng tuesday.pcapng -o station.baseline
+      gridwarden learn captures/ -o station.baseline --false-alarms-per-day 0.2
+      gridwarden learn fat.pcap -o fat.baseline --approve-commands --json
+    """
+    from sensor.pipeline import LearnOptions, learn
+
+    chosen = LearnOptions(false_alarms_per_day=false_alarms_per_day, model=model)
+    chosen.check()
+    began = time.monotonic()
+    with options.opened(captures, engine, profiles, "Learning") as decoded:
+        baseline = learn(decoded, decoded.names, chosen)
+    first, last = (decoded.first or 0) / 1e9, decoded.last / 1e9
+    baseline.created_from = [
+        {"captures": [Path(name).name for name in captures], "first": first, "last": last}
+        | {"packets": int(baseline.params["packets"])}
+    ]
+    approved: list[str] = []
+    if approve_commands:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        approved = baseline.approve(None, "learn --approve-commands", "approved while learning", now)
+    write(baseline, output)
+    record = summary(baseline, output) | {"approved": approved, "duration_s": time.monotonic() - began}
+    if as_json:
+        print_json(record)
+    else:
+        show(baseline, record)
+
+
+def write(baseline: Baseline, output: Path) -> None:
+    """Save a baseline; a full disk or a missing folder is the user's to mend."""
+    from sensor.errors import UsageError
+
+    try:
+        baseline.save(output)
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written: {error.strerror or error}") from error
+
+
+def summary(baseline: Baseline, path: Path) -> dict[str, Any]:
+    """What is in a baseline, as a JSON object."""
+    review = baseline.tables["review"]
+    return {
+        "baseline": str(path),
+        "params": baseline.params,
+        "created_from": baseline.created_from,
+        "rows": {name: len(table) for name, table in baseline.tables.items()},
+        "review": review.to_dict("records"),
+        "rule_hits": baseline.tables["rule_hits"].to_dict("records"),
+        "notes": baseline.remarks(),
+    }
+
+
+def show(baseline: Baseline, record: dict[str, Any]) -> None:
+    """The same for people."""
+    rows, params = record["rows"], baseline.params
+    out.print(f"[bold]{escape(record['baseline'])}[/]", highlight=False)
+    out.print(
+        f"{params.get('messages', 0):,} messages of {params.get('learned_s', 0.0):,.0f} s; "
+        f"{rows['assets']} hosts, {rows['conversations']} conversations, {rows['kinds']} kinds, "
+        f"{rows['points']} points, {rows['values']} values; model {params.get('model')}, "
+        f"{params.get('false_alarms_per_day')} false alarms per day",
+        highlight=False,
+    )
+    for note in record["notes"]:
+        out.print(f"- {escape(note)}", highlight=False)
+    _review(baseline)
+    _hits(baseline)
+
+
+def _review(baseline: Baseline) -> None:
+    review = baseline.tables["review"]
+    if not len(review):
+        return
+    table = _table("Messages that change the plant", ("id", "origin", "count", "what"))
+    for row in review.itertuples(index=False):
+        what = f"{row.name}, {row.client} to {row.server} ({row.protocol}): {row.points}"
+        table.add_row(*(escape(str(cell)) for cell in (row.id, row.origin, row.count, what)))
+    out.print(table)
+
+
+def _hits(baseline: Baseline) -> None:
+    hits = baseline.tables["rule_hits"]
+    if not len(hits):
+        return
+    table = _table("Rules broken while learning", ("rule", "count", "first case"))
+    for row in hits.itertuples(index=False):
+        table.add_row(*(escape(str(cell)) for cell in (row.rule, row.count, row.summary)))
+    out.print(table)
+
+
+def _table(title: str, columns: tuple[str, ...]) -> Table:
+    """Only the last column wraps: an id that is cut cannot be approved."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in columns[:-1]:
+        table.add_column(name, no_wrap=True, justify="right" if name == "count" else "left")
+    table.add_column(columns[-1], ratio=1, overflow="fold")
+    return table
