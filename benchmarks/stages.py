@@ -1,0 +1,120 @@
+"""One stage in a process of its own: ``python -m benchmarks.stages STAGE FILE [BASELINE]``.
+
+Prints one JSON line: packets, seconds of the work itself (no imports, no compilation) and peak memory of
+this process and its children in MiB.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from grid_profiles.loader import load_registry
+
+
+def read(path: str) -> int:
+    """Frames into batches."""
+    from sensor.capture.pcapfile import CaptureFile
+
+    return sum(len(batch) for batch in CaptureFile(Path(path)).batches())
+
+
+def _decode(path: str, engine: str) -> int:
+    from sensor.engines import open_engine
+
+    decoded = open_engine([path], engine)
+    for _ in decoded:
+        pass
+    return decoded.native.counters["frames"]
+
+
+def native(path: str) -> int:
+    """Frames into messages, native decoders only."""
+    return _decode(path, "native")
+
+
+def auto(path: str) -> int:
+    """Native decoders, tshark for what they leave."""
+    return _decode(path, "auto")
+
+
+def tshark(path: str) -> int:
+    """Everything through the tshark engine."""
+    return _decode(path, "tshark")
+
+
+def detect(path: str) -> int:
+    """Capture to alerts, native decoders, with the baseline given as third argument."""
+    from sensor.cli.baseline import load
+    from sensor.engines import open_engine
+    from sensor.run import run_detect
+
+    decoded = open_engine([path], "native")
+    return run_detect(decoded, load(Path(sys.argv[3])), [path], "bench").packets
+
+
+def tshark_fields(path: str) -> int:
+    """Bare ``tshark -T fields`` with the fields of all profiles."""
+    fields = sorted(
+        {field for profile in load_registry().profiles if profile.tshark for field in profile.tshark.fields}
+    )
+    command = ["tshark", "-n", "-r", path, "-T", "fields", "-e", "frame.number", "-e", "frame.time_epoch"]
+    for field in fields:
+        command += ["-e", field]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    return done.stdout.count(b"\n")
+
+
+def pyshark(path: str) -> int:
+    """pyshark's FileCapture as its documentation shows it."""
+    import pyshark as library
+
+    capture = library.FileCapture(path, keep_packets=False)
+    count = sum(1 for _ in capture)
+    capture.close()
+    return count
+
+
+def pyshark_json(path: str) -> int:
+    """pyshark's fastest documented mode."""
+    import pyshark as library
+
+    capture = library.FileCapture(path, keep_packets=False, use_ek=True)
+    count = sum(1 for _ in capture)
+    capture.close()
+    return count
+
+
+STAGES: dict[str, Callable[[str], int]] = {
+    stage.__name__: stage
+    for stage in (read, native, auto, tshark, detect, tshark_fields, pyshark, pyshark_json)
+}
+
+
+def warm_up(stage: str) -> None:
+    """Compile or load kernels before the clock starts; the program compiles once per installation."""
+    if stage in ("native", "auto", "tshark", "detect", "read"):
+        from importlib.resources import files
+
+        bundled = sorted(Path(str(files("sensor") / "data" / "demo")).glob("*.pcap*"))
+        for path in bundled[:1]:
+            STAGES["detect" if stage == "detect" else "native"](str(path))
+
+
+def main() -> None:
+    stage, path = sys.argv[1], sys.argv[2]
+    warm_up(stage)
+    begin = time.perf_counter()
+    packets = STAGES[stage](path)
+    seconds = time.perf_counter() - begin
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(json.dumps({"stage": stage, "packets": packets, "seconds": seconds, "peak_mib": peak / 1024}))
+
+
+if __name__ == "__main__":
+    main()
