@@ -24,16 +24,57 @@ FOLDERS_VARIABLE: Final = "GRIDWARDEN_PROFILES"
 DEFAULT_FOLDER: Final = "~/.config/gridwarden/profiles"
 MAX_FILE_BYTES: Final = 256 << 10
 MAX_USER_PROFILES: Final = 512
-FIRST_BUILTIN_ID: Final = 16
+FIRST_BUILTIN_ID: Final = 64
+NATIVE_NAMES: Final = (
+    "tcp",
+    "udp",
+    "ip",
+    "ethernet",
+    "modbus",
+    "iec104",
+    "goose",
+    "sv",
+    "mms",
+    "dnp3",
+    "c37118",
+    "s7comm",
+    "enip",
+    "cip",
+    "opcua",
+    "mqtt",
+    "coap",
+    "bacnet",
+    "profinet_dcp",
+    "profinet_rt",
+    "dlms",
+    "ptp",
+    "prp_supervision",
+    "arp",
+    "icmp",
+    "icmpv6",
+    "dns",
+    "ntp",
+    "snmp",
+    "http",
+    "tls",
+    "cotp",
+    "mdns",
+    "llmnr",
+    "igmp",
+    "lldp",
+    "dhcp",
+)
+"""Protocols whose numbers compiled decoders know; a number never moves, new names go to the end."""
+
 NATIVE_IDS: Final[Mapping[str, int]] = MappingProxyType(
-    {"tcp": 1, "udp": 2, "ip": 3, "ethernet": 4, "modbus": 5, "iec104": 6, "goose": 7}
+    {name: number for number, name in enumerate(NATIVE_NAMES, start=1)}
 )
 
 
 class Registry:
     """All profiles of a run, by name and by number; immutable.
 
-    Numbers are fixed for the native protocols, from 16 on for the other built-in ones in order of
+    Numbers are fixed for the native protocols, from 64 on for the other built-in ones in order of
     their names, then for the user's in the order in which they were found.
 
     Parameters

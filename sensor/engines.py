@@ -22,7 +22,7 @@ from sensor.errors import CaptureError, MissingToolError, UsageError
 from sensor.messages import MessageBatch, Rows, join_rows
 from sensor.names import Limits, Names
 from sensor.native import NativeEngine
-from sensor.track.state import ETHERNET, GOOSE, IEC104, IP, MODBUS, UDP
+from sensor.track.state import ETHERNET, IP, UDP
 
 ENGINES: Final = ("auto", "native", "tshark")
 BATCH: Final = 65_536
@@ -70,6 +70,9 @@ class Decoded:
         self.first: int | None = None
         self.last = 0
         self._undecoded = 0
+        self._decoded_natively = [
+            profile.id for profile in registry.profiles if profile.native and profile.tshark is not None
+        ]
         self._done = 0
         self._total = sum(file.size for file in files) or 1
 
@@ -154,7 +157,7 @@ class Decoded:
     def _merge(self, native: MessageBatch, rows: Rows | None) -> MessageBatch:
         messages, points = native.messages, native.points
         if self.engine == "tshark":
-            own = ~np.isin(messages["proto"], (MODBUS, IEC104, GOOSE))
+            own = ~np.isin(messages["proto"], self._decoded_natively)
             messages, points = _select(messages, points, own)
         if rows is None or len(rows[0]) == 0:
             return MessageBatch(messages, points, native.frame_ts)

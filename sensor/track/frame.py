@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from sensor.jit import kernel
-from sensor.track.goose import emit_goose
+from sensor.track.dispatch import emit_datagram, emit_ethernet
 from sensor.track.state import (
     CLAIMED,
     ETHERNET,
@@ -31,7 +31,7 @@ from sensor.track.state import (
 from sensor.track.table import intern
 from sensor.track.tcp import on_tcp
 from sensor.wire.ip import parse_ipv4, parse_ipv6
-from sensor.wire.link import TYPE_ARP, TYPE_GOOSE, TYPE_IPV4, TYPE_IPV6, parse_link
+from sensor.wire.link import TYPE_ARP, TYPE_IPV4, TYPE_IPV6, parse_link
 from sensor.wire.octets import be16
 from sensor.wire.status import MALFORMED, OK, TRUNCATED, UNSUPPORTED
 
@@ -97,11 +97,7 @@ def _frame(
         return OPEN
     if kind == TYPE_IPV4 or kind == TYPE_IPV6:
         return _internet(memory, names, pool, data, at, end, kind, wirelen)
-    if (
-        kind == TYPE_GOOSE
-        and mac >= 0
-        and emit_goose(memory, names, data, at, end, begin + wirelen, vlan & 0xFFF)
-    ):
+    if mac >= 0 and emit_ethernet(memory, names, kind, data, at, end, begin + wirelen, vlan & 0xFFF):
         return CLAIMED
     counters[_ARP if kind == TYPE_ARP else _OTHER] += 1
     _plain(memory, names, ETHERNET, kind, vlan & 0xFFF, wirelen)
@@ -191,8 +187,7 @@ def _internet(
         return on_tcp(memory, names, pool, data, payload, end, wire_end)
     elif proto == 17:
         counters[_UDP] += 1
-        _datagram(memory, names, data, payload, min(end, wire_end), wirelen)
-        return OPEN
+        return _datagram(memory, names, data, payload, min(end, wire_end), wire_end, wirelen)
     if proto == 1:
         counters[_ICMP] += 1
     elif proto == 58:
@@ -213,20 +208,32 @@ def _plain(memory: Any, names: Any, proto: int, kind: int, vlan: int, size: int)
 
 
 @kernel
-def _datagram(memory: Any, names: Any, data: Any, at: int, end: int, size: int) -> None:
-    """UDP (RFC 768) of no native protocol; the side with the lower port serves."""
+def _datagram(memory: Any, names: Any, data: Any, at: int, end: int, wire_end: int, size: int) -> int:
+    """UDP (RFC 768). The owner of a protocol's port serves; without one, the side with the lower port."""
     if end - at < 8:
         memory.counters[_CUT] += 1
         _plain(memory, names, IP, 17, 0, size)
-        return
+        return OPEN
     context = memory.context
     sport, dport = be16(data, at), be16(data, at + 2)
-    if dport <= sport:
+    proto = memory.udp_ports[dport]
+    asks = dport <= sport
+    if proto and not memory.udp_ports[sport]:
+        asks = True
+    elif memory.udp_ports[sport] and not proto:
+        asks = False
+    if asks:
         context.role = ROLE_CLIENT
-        conv = conversation(memory, names, UDP, context.src, context.dst, dport, 0, 0)
+        context.client, context.server, context.port = context.src, context.dst, dport
     else:
         context.role = ROLE_SERVER
-        conv = conversation(memory, names, UDP, context.dst, context.src, sport, 0, 0)
+        context.client, context.server, context.port = context.dst, context.src, sport
+        proto = memory.udp_ports[sport]
+    context.pdu = wire_end - at - 8
+    if proto and emit_datagram(memory, names, proto, data, at + 8, end, wire_end):
+        return CLAIMED
+    conv = conversation(memory, names, UDP, context.client, context.server, context.port, 0, 0)
     row = open_row(memory, UDP, conv)
     row.kind = 0
     row.size = size
+    return OPEN

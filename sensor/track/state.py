@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from grid_profiles.loader import NATIVE_IDS
 from grid_profiles.vocabulary import MESSAGE, POINT, Role
 from sensor.jit import kernel
 from sensor.names import Names
@@ -25,8 +26,44 @@ MESSAGES: Final = 1 << 18
 POINTS: Final = 1 << 20
 """Rows that one call of the engine may write; a frame of coils alone can need 528,000 points."""
 
-TCP, UDP, IP, ETHERNET, MODBUS, IEC104, GOOSE = range(1, 8)
-"""Profile ids with native decoders (grid_profiles.loader gives the same)."""
+TCP: Final = NATIVE_IDS["tcp"]
+UDP: Final = NATIVE_IDS["udp"]
+IP: Final = NATIVE_IDS["ip"]
+ETHERNET: Final = NATIVE_IDS["ethernet"]
+MODBUS: Final = NATIVE_IDS["modbus"]
+IEC104: Final = NATIVE_IDS["iec104"]
+GOOSE: Final = NATIVE_IDS["goose"]
+SV: Final = NATIVE_IDS["sv"]
+MMS: Final = NATIVE_IDS["mms"]
+DNP3: Final = NATIVE_IDS["dnp3"]
+C37118: Final = NATIVE_IDS["c37118"]
+S7COMM: Final = NATIVE_IDS["s7comm"]
+ENIP: Final = NATIVE_IDS["enip"]
+CIP: Final = NATIVE_IDS["cip"]
+OPCUA: Final = NATIVE_IDS["opcua"]
+MQTT: Final = NATIVE_IDS["mqtt"]
+COAP: Final = NATIVE_IDS["coap"]
+BACNET: Final = NATIVE_IDS["bacnet"]
+PROFINET_DCP: Final = NATIVE_IDS["profinet_dcp"]
+PROFINET_RT: Final = NATIVE_IDS["profinet_rt"]
+DLMS: Final = NATIVE_IDS["dlms"]
+PTP: Final = NATIVE_IDS["ptp"]
+PRP_SUPERVISION: Final = NATIVE_IDS["prp_supervision"]
+ARP: Final = NATIVE_IDS["arp"]
+ICMP: Final = NATIVE_IDS["icmp"]
+ICMPV6: Final = NATIVE_IDS["icmpv6"]
+DNS: Final = NATIVE_IDS["dns"]
+NTP: Final = NATIVE_IDS["ntp"]
+SNMP: Final = NATIVE_IDS["snmp"]
+HTTP: Final = NATIVE_IDS["http"]
+TLS: Final = NATIVE_IDS["tls"]
+COTP: Final = NATIVE_IDS["cotp"]
+MDNS: Final = NATIVE_IDS["mdns"]
+LLMNR: Final = NATIVE_IDS["llmnr"]
+IGMP: Final = NATIVE_IDS["igmp"]
+LLDP: Final = NATIVE_IDS["lldp"]
+DHCP: Final = NATIVE_IDS["dhcp"]
+"""Profile ids that compiled code knows; a profile says itself whether its decoder exists (``native``)."""
 
 
 OPEN, CLAIMED, FRAMING = 0, 1, 2
@@ -86,6 +123,8 @@ CONTEXT: Final = np.dtype(
         ("flow", "i8"),  # row in STREAMS.flows
         ("role", "i8"),
         ("flags", "i8"),
+        ("pdu", "i8"),  # bytes of the PDU on the wire; more than is given when the tail was not kept
+        ("side", "i8"),  # direction of this segment in its flow, 0 or 1
     ]
 )
 """What the messages of one frame have in common; one record, reused."""
@@ -96,6 +135,7 @@ MEMORY: Final = np.dtype(
         ("cursor", "i8", (2,)),  # rows written to messages and points
         ("counters", "i8", (len(Count),)),
         ("ports", "i8", (65_536,)),  # protocol that owns a TCP port, 0 none
+        ("udp_ports", "i8", (65_536,)),
         ("unit_text", "i8", (256,)),  # text id of "unit N"
         ("scratch", "u1", (64,)),
         ("where", "i8", (8,)),
@@ -125,8 +165,10 @@ def make_memory(names: Names) -> Any:
     """A MEMORY record (array of one), ready for the first frame."""
     memory = np.zeros(1, MEMORY)
     clear_streams(memory["streams"][0])
-    for name, ident in (("modbus", MODBUS), ("iec104", IEC104)):
-        memory["ports"][0][list(names.registry.by_name(name).transport.tcp)] = ident
+    for profile in names.registry.profiles:
+        if profile.native:
+            memory["ports"][0][list(profile.transport.tcp)] = profile.id
+            memory["udp_ports"][0][list(profile.transport.udp)] = profile.id
     memory["unit_text"][0] = [names.intern_text(f"unit {unit}") for unit in range(256)]
     return memory
 

@@ -4,8 +4,8 @@ A set-associative table: each bucket holds :data:`WAYS` connections, a newcomer 
 heard least recently. A flood of invented connections costs old connections of the same buckets and
 no memory. Sequence arithmetic is RFC 9293 section 3.4 (modulo 2**32).
 
-Waiting bytes live in a pool of fixed slots; a PDU that outgrows its slot, or an empty pool, gives the
-bytes up and counts them.
+Waiting bytes live in a pool of fixed slots. Of a PDU longer than a slot the head is read and the rest
+skipped by its length; an empty pool gives the bytes up and counts them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 from sensor.jit import kernel
 
 WAYS: Final = 8
-SLOT: Final = 1024
+SLOT: Final = 16_384
 
 BUCKETS: Final = 8192
-SLOTS: Final = 4096
+SLOTS: Final = 2048
 
 FLOW: Final = np.dtype(
     [
@@ -35,6 +35,7 @@ FLOW: Final = np.dtype(
         ("master", "i8"),  # direction in which the protocol's client sends: not the owner of its port
         ("opened", "i8"),  # a SYN was seen
         ("told", "i8"),  # its first data were reported
+        ("app", "i8", (4,)),  # for the protocol's decoder, zero when the connection begins
     ]
 )
 
@@ -44,6 +45,9 @@ HALF: Final = np.dtype(
         ("slot", "i8"),  # pool slot with waiting bytes, -1 none
         ("have", "i8"),  # how many wait
         ("gap", "i8"),  # bytes before the next message are missing
+        ("skip", "i8"),  # bytes that still belong to a PDU too long to keep, whose head was read
+        ("part", "i8"),  # pool slot in which the protocol's decoder gathers fragments, -1 none
+        ("parts", "i8"),  # bytes gathered there
     ]
 )
 
@@ -62,6 +66,7 @@ STREAMS: Final = np.dtype(
 def clear_streams(streams: Any) -> None:
     """Make a zeroed STREAMS record ready for use."""
     streams["halves"]["slot"] = -1
+    streams["halves"]["part"] = -1
     streams["free"][0] = SLOTS
     streams["free"][1:] = np.arange(SLOTS)
 
@@ -77,6 +82,36 @@ def release(streams: Any, half: Any) -> None:
 
 
 @kernel
+def gather(streams: Any, half: Any, buf: Any, at: int, end: int) -> bool:
+    """Add a fragment to what the protocol's decoder gathers; False (and all given up) without room."""
+    if half.part < 0:
+        if streams.free[0] == 0:
+            return False
+        half.part = streams.free[streams.free[0]]
+        streams.free[0] -= 1
+        half.parts = 0
+    size = end - at
+    if half.parts + size > SLOT:
+        drop_parts(streams, half)
+        return False
+    base = half.part * SLOT + half.parts
+    for i in range(size):
+        streams.pool[base + i] = buf[at + i]
+    half.parts += size
+    return True
+
+
+@kernel
+def drop_parts(streams: Any, half: Any) -> None:
+    """Forget the fragments of one direction."""
+    if half.part >= 0:
+        streams.free[0] += 1
+        streams.free[streams.free[0]] = half.part
+        half.part = -1
+    half.parts = 0
+
+
+@kernel
 def restart(streams: Any, index: int) -> None:
     """Begin a new connection in place of the old one with the same addresses and ports."""
     flow = streams.flows[index]
@@ -87,11 +122,15 @@ def restart(streams: Any, index: int) -> None:
     flow.conv = -1
     flow.tcp = -1
     flow.proto = 0
+    for i in range(len(flow.app)):
+        flow.app[i] = 0
     for side in range(2):
         half = streams.halves[2 * index + side]
         release(streams, half)
+        drop_parts(streams, half)
         half.next = -1
         half.gap = 0
+        half.skip = 0
 
 
 @kernel

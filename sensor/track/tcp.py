@@ -12,13 +12,11 @@ import numpy as np
 
 from grid_profiles.vocabulary import Flag
 from sensor.jit import kernel
-from sensor.track.iec104 import emit_iec104
-from sensor.track.modbus import emit_modbus
+from sensor.track.dispatch import emit_pdu, pdu_head, pdu_length
 from sensor.track.state import (
     CLAIMED,
     FRAMING,
     IEC104,
-    MODBUS,
     OPEN,
     ROLE_CLIENT,
     ROLE_SERVER,
@@ -27,9 +25,7 @@ from sensor.track.state import (
     conversation,
     open_row,
 )
-from sensor.track.streams import SLOT, find_flow, keep, order, release, restart
-from sensor.wire.iec104 import iec104_length
-from sensor.wire.modbus import modbus_length
+from sensor.track.streams import SLOT, drop_parts, find_flow, keep, order, release, restart
 from sensor.wire.octets import be16, be32
 from sensor.wire.status import MORE, OK
 
@@ -92,6 +88,7 @@ def on_tcp(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, wire
     flow = memory.streams.flows[index]
     context.flow = index
     context.stream = flow.stream
+    context.side = side
     _point_context(memory, flow.client == side, sport, dport)
     size = wire_end - at - header
     _connection_rows(memory, names, index, half, bits, seq, size)
@@ -202,6 +199,8 @@ def _data(
         if half.slot >= 0:
             counters[_LOST_WAITING] += 1
             release(memory.streams, half)
+        drop_parts(memory.streams, half)
+        half.skip = 0
     elif verdict == 4:
         counters[_OVERLAPS] += 1
         at = min(at + skip, end)
@@ -216,25 +215,16 @@ def _data(
         if verdict != 3:
             half.gap = 0
         return True
-    if half.have > 0:
+    if half.have > 0 or half.skip > 0:
         return True
     counters[_FOREIGN] += 1
     return False
 
 
 @kernel
-def _length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
-    if proto == MODBUS:
-        return modbus_length(buf, at, end)
-    return iec104_length(buf, at, end)
-
-
-@kernel
-def _emit(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -> None:
-    if proto == MODBUS:
-        emit_modbus(memory, names, buf, at, end)
-    elif proto == IEC104:
-        emit_iec104(memory, names, buf, at, end)
+def _emit(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int, size: int) -> None:
+    memory.context.pdu = size
+    emit_pdu(memory, names, proto, buf, at, end)
     # what is said about the first message of a segment is not true of the others
     memory.context.flags &= np.int64(_RETRANSMITTED)
 
@@ -253,6 +243,10 @@ def _pdus(
     in_order: bool,
 ) -> None:
     """All PDUs that end in this segment; the head of one that does not is kept for the next."""
+    if in_order and half.skip > 0:
+        skipped = min(half.skip, wire_end - at)
+        half.skip -= skipped
+        at = min(at + skipped, end)
     if in_order and half.have > 0:
         at = _continue(memory, names, pool, buf, at, end, proto, half)
         if half.have > 0 and wire_end > end:
@@ -260,20 +254,34 @@ def _pdus(
             memory.counters[_LOST_WAITING] += 1
             release(memory.streams, half)
     while at < end:
-        status, need = _length(proto, buf, at, end)
+        status, need = pdu_length(proto, buf, at, end)
         if status == OK and at + need <= end:
-            _emit(memory, names, proto, buf, at, at + need)
+            _emit(memory, names, proto, buf, at, at + need, need)
             at += need
         elif status == OK or status == MORE:
             if wire_end > end:
-                _cut(memory, names, buf, at, end, proto)
+                _cut(memory, names, buf, at, end, proto, need)
+                if in_order and status == OK:
+                    half.skip = max(0, at + need - wire_end)
             elif in_order and not keep(memory.streams, half, buf, at, end):
-                memory.counters[_LOST_WAITING] += 1
+                _long(memory, names, buf, at, end, proto, half, status, need)
             return
         else:
             begin = at
-            at = end if proto == MODBUS else _next_start(buf, at + 1, end)
+            at = _next_start(buf, at + 1, end) if proto == IEC104 else end
             memory.counters[_UNDECODED] += at - begin
+
+
+@kernel
+def _long(
+    memory: Any, names: Any, buf: Any, at: int, end: int, proto: int, half: Any, status: int, need: int
+) -> None:
+    """A PDU whose bytes cannot wait: read the head that is here, skip the rest."""
+    if status != OK:
+        memory.counters[_LOST_WAITING] += 1
+        return
+    _emit(memory, names, proto, buf, at, end, need)
+    half.skip = at + need - end
 
 
 @kernel
@@ -287,14 +295,14 @@ def _next_start(buf: Any, at: int, end: int) -> int:
 
 
 @kernel
-def _cut(memory: Any, names: Any, buf: Any, at: int, end: int, proto: int) -> None:
+def _cut(memory: Any, names: Any, buf: Any, at: int, end: int, proto: int, need: int) -> None:
     """A PDU whose tail the capture does not hold: its head is still worth a row."""
     memory.counters[_CUT] += 1
-    if end - at < (8 if proto == MODBUS else 12):
+    if end - at < pdu_head(proto):
         return
     rows = memory.cursor[0]
     points = memory.cursor[1]
-    _emit(memory, names, proto, buf, at, end)
+    _emit(memory, names, proto, buf, at, end, max(need, end - at + 1))
     memory.cursor[1] = points
     if memory.cursor[0] > rows:
         row = memory.messages[rows]
@@ -304,24 +312,27 @@ def _cut(memory: Any, names: Any, buf: Any, at: int, end: int, proto: int) -> No
 @kernel
 def _continue(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, proto: int, half: Any) -> int:
     """Complete the PDU that waits; returns where the segment goes on."""
-    header = 6 if proto == MODBUS else 2
     while at < end and half.have > 0:
         base = half.slot * SLOT
-        status, need = _length(proto, pool, base, base + half.have)
-        if status == MORE:
-            need = header
-        elif status != OK:
+        status, need = pdu_length(proto, pool, base, base + half.have)
+        if status != OK and status != MORE:
             memory.counters[_UNDECODED] += half.have
             release(memory.streams, half)
             return at
-        take = min(need - half.have, end - at)
+        if status == MORE:
+            need = half.have + 1  # until its header is complete
+        take = min(min(need, SLOT) - half.have, end - at)
         if take > 0:
-            if not keep(memory.streams, half, buf, at, at + take):
-                memory.counters[_LOST_WAITING] += 1
-                return at + take
+            keep(memory.streams, half, buf, at, at + take)
             at += take
-        if status == OK and half.have >= need:
+        if status == OK and half.have >= min(need, SLOT):
             memory.context.flags |= np.int64(_REASSEMBLED)
-            _emit(memory, names, proto, pool, base, base + need)
+            _emit(memory, names, proto, pool, base, base + half.have, need)
+            skipped = min(need - half.have, end - at)
+            half.skip = need - half.have - skipped
+            at += skipped
+            release(memory.streams, half)
+        elif half.have >= SLOT:  # a header that never completes
+            memory.counters[_UNDECODED] += half.have
             release(memory.streams, half)
     return at

@@ -10,7 +10,7 @@ Layout::
     8  data
 
 Parses one ADU; pairing a response with its request is ``track.transactions``' work. Refuses: protocol
-ids other than 0 (another protocol on the port) and lengths under 2.
+ids other than 0 (another protocol on the port), lengths under 2 and far beyond the standard's limit.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from sensor.wire.status import FOREIGN, MORE, OK
 
 HEADER: Final = 8
 MAX_LENGTH: Final = 254
+MAX_BELIEVED: Final = 1018
+"""A longer ADU is not waited for: whoever sends such a length would hide what follows."""
 COIL, DISCRETE, INPUT, HOLDING = 0, 1, 3, 4
 
 _MALFORMED = int(Flag.MALFORMED)
@@ -41,7 +43,7 @@ def modbus_length(buf: Any, at: int, end: int) -> tuple[int, int]:
     if end - at < 6:
         return MORE, 0
     length = be16(buf, at + 4)
-    if length < 2:
+    if length < 2 or length > MAX_BELIEVED:
         return FOREIGN, 0
     return OK, length + 6
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from grid_profiles.loader import NATIVE_IDS
 from grid_profiles.vocabulary import NO_TEXT, Flag, Role
 from sensor.frames import FrameBatch
 from sensor.messages import MessageBatch
@@ -45,7 +46,7 @@ def check(decoded: MessageBatch, batch: FrameBatch, native: Native) -> None:
     place = rows["frame"] - batch.number[0]
     assert (rows["ts"] == batch.ts[place]).all()
     assert (rows["size"] >= 0).all()
-    assert np.isin(rows["proto"], range(1, 8)).all()
+    assert np.isin(rows["proto"], list(NATIVE_IDS.values())).all()
     assert np.isin(rows["role"], [int(role) for role in Role]).all()
     assert (rows["flags"] & ~np.uint32(ALL_FLAGS) == 0).all()
     for column in ("kind", "cause", "count", "stream", "seq", "state", "aux", "point"):

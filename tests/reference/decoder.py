@@ -195,7 +195,7 @@ class Reference:
     ) -> None:
         verdict, old = streams.place(half, start, seg.sent)
         data = seg.payload[old:]
-        cut = seg.sent > len(seg.payload)
+        lost = seg.sent - len(seg.payload)
         repeated = verdict == streams.REPEATED
         if repeated:
             if seg.sent == 1 and half.next == (start + 1) % streams.WRAP:
@@ -204,21 +204,26 @@ class Reference:
         if verdict == streams.GAP:
             half.gap = True
             half.waiting = b""
+            half.skip = 0
         if not connection.proto:
             half.gap = False
             return
         if repeated:
-            self._pdus(connection.proto, data, cut)
+            self._pdus(connection.proto, data, lost)
             return
         if half.gap:
             self._now.flags |= Flag.GAP
         rows = len(self._out)
-        rest = self._complete(connection.proto, half, data)
-        if half.waiting and cut:
+        skipped = min(half.skip, len(data) + lost)
+        half.skip -= skipped
+        rest = self._complete(connection.proto, half, data[skipped:])
+        if half.waiting and lost:
             half.waiting = b""
-        kept = self._pdus(connection.proto, rest, cut)
+        kept, missing = self._pdus(connection.proto, rest, lost)
         if kept:
-            half.waiting = kept if len(kept) <= streams.MOST_WAITING else b""
+            half.waiting = kept
+        if missing:
+            half.skip = missing
         if len(self._out) > rows:
             half.gap = False
 
@@ -235,16 +240,17 @@ class Reference:
             more = max(0, (need if need is not None else header) - len(half.waiting))
             taken, data = data[:more], data[more:]
             half.waiting += taken
-            if len(half.waiting) > streams.MOST_WAITING:
-                half.waiting = b""
-            elif known and need is not None and len(half.waiting) >= need:
+            if known and need is not None and len(half.waiting) >= need:
                 self._now.flags |= Flag.REASSEMBLED
                 pdu, half.waiting = half.waiting[:need], b""
                 self._emit(proto, pdu)
         return data
 
-    def _pdus(self, proto: str, data: bytes, cut: bool) -> bytes:
-        """All PDUs in ``data``; returns the head of one that goes on in the next segment."""
+    def _pdus(self, proto: str, data: bytes, lost: int) -> tuple[bytes, int]:
+        """All PDUs in ``data``, behind which the capture lost octets of the segment.
+
+        Returns the head of one that goes on in the next segment, and how many octets of a lost one will.
+        """
         length = modbus.length if proto == "modbus" else iec104.length
         while data:
             need = length(data)
@@ -252,15 +258,15 @@ class Reference:
                 self._emit(proto, data[:need])
                 data = data[need:]
             elif need is None or need > 0:
-                if not cut:
-                    return data
+                if not lost:
+                    return data, 0
                 self._head_only(proto, data)
-                return b""
+                return b"", max(0, (need or 0) - len(data) - lost)
             elif proto == "modbus":
-                return b""
+                return b"", 0
             else:
                 data = data[iec104.next_start(data) :]
-        return b""
+        return b"", 0
 
     def _head_only(self, proto: str, data: bytes) -> None:
         """A PDU whose tail the capture does not hold."""

@@ -40,7 +40,7 @@ def length(data: bytes) -> int | None:
     if len(data) < 6:
         return None
     follow = int.from_bytes(data[4:6], "big")
-    return 6 + follow if follow >= 2 else 0
+    return 6 + follow if 2 <= follow <= 1018 else 0
 
 
 def parse(adu: bytes, request: bool) -> Adu:

@@ -2,7 +2,7 @@
 
 The rules, in the words of ``sensor.track.tcp``: bytes in order are read once; a segment that was there
 before is read on its own and marked; what comes after missing bytes is marked; a PDU is complete
-with its last byte, and waits for it in at most :data:`MOST_WAITING` bytes.
+with its last byte. Of a PDU that the capture cut, the rest is skipped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-MOST_WAITING = 1024
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 WRAP = 2**32
 IN_ORDER, FIRST, GAP, REPEATED, OVERLAP = range(5)
@@ -35,6 +34,7 @@ class Half:
     next: int | None = None
     waiting: bytes = b""
     gap: bool = False
+    skip: int = 0
 
 
 @dataclass

@@ -234,7 +234,7 @@ def test_data_behind_a_fin() -> None:
 
 
 def test_a_length_that_lies_does_not_hold_the_stream() -> None:
-    """An ADU that claims 60,000 octets is given up at the bound, then the stream is read again."""
+    """An ADU that claims 60,000 octets is not waited for; the stream is read on."""
     liar = talk(502)
     liar.client(S, f.modbus_adu(1, 1, bytes(600), length=60_000))
     liar.client(2 * S, bytes(600))
@@ -242,7 +242,7 @@ def test_a_length_that_lies_does_not_hold_the_stream() -> None:
     native = Native()
     rows = messages(native.feed(shots(liar.frames)), "modbus")
     assert [row.seq for row in rows] == [7]
-    assert native.counters["lost_waiting"] == 1
+    assert native.counters["undecoded_bytes"] > 600
     decode(liar.frames)
 
 
