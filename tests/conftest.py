@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("gridwarden", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gridwarden")
 
+os.environ["COLUMNS"] = "200"  # consoles measure themselves once, and pytest-xdist says 80
 CORPUS = os.environ.get("GRIDWARDEN_CORPUS", "")
 
 

@@ -136,7 +136,7 @@ def _quiet(baseline: Baseline, engine: str) -> int:
     with _step(2, f"hold another quiet stretch against it, {TEST}"):
         result = _run(TEST, baseline, engine, "Checking")
     false = evaluate(result, []).false_incidents
-    out.print(f"      {false} false incidents in {result.span / 60:.0f} minutes", highlight=False)
+    out.print(f"      false incidents: {false} in {result.span / 60:.0f} minutes", highlight=False)
     return false
 
 
@@ -178,8 +178,8 @@ def _conclude(result: Result, evaluation: Evaluation, false_quiet: int) -> None:
     called = evaluation.disturbances_called_attack
     out.print(
         f"[bold]{evaluation.detected} of {evaluation.events} attacks found[/]{after}; {called} of "
-        f"{evaluation.disturbances} faults called an attack; {evaluation.false_incidents} false incidents in "
-        f"{evaluation.hours:.1f} h, {false_quiet} in the quiet stretch",
+        f"{evaluation.disturbances} faults called an attack; false incidents: "
+        f"{evaluation.false_incidents} in {evaluation.hours:.1f} h, {false_quiet} in the quiet stretch",
         highlight=False,
         soft_wrap=True,
     )

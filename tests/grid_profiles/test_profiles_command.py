@@ -18,7 +18,6 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "profiles.md"
 @pytest.fixture(autouse=True)
 def no_user_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRIDWARDEN_PROFILES", "")
-    monkeypatch.setenv("COLUMNS", "200")
 
 
 def run(*arguments: str) -> Result:
