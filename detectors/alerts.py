@@ -124,9 +124,9 @@ class Folder:
 
     def _extend(self, entry: _Open, finding: Finding) -> None:
         alert = entry.alert
-        alert.end = max(alert.end, finding.ts / SECOND)
+        alert.end = max(alert.end, finding.ts / SECOND, finding.until / SECOND)
         alert.start = min(alert.start, finding.ts / SECOND)
-        alert.count += 1
+        alert.count += finding.count
         room = MAX_FRAMES - len(alert.frames)
         alert.frames += [frame for frame in finding.frames if frame not in alert.frames][: max(room, 0)]
         if not np.isnan(finding.p_value):
@@ -145,7 +145,7 @@ class Folder:
     @staticmethod
     def _weigh(entry: _Open, finding: Finding) -> None:
         for name, weight in (finding.scores or {finding.reading.value: 1.0}).items():
-            entry.weights[name] = entry.weights.get(name, 0.0) + weight
+            entry.weights[name] = entry.weights.get(name, 0.0) + weight * finding.count
 
     def _finish(self, key: tuple[str, str, str]) -> Alert:
         entry = self._open.pop(key)
@@ -166,7 +166,7 @@ class Folder:
         return Alert(
             id=ident,
             start=start,
-            end=start,
+            end=max(start, finding.until / SECOND),
             level=LEVEL_NAMES[finding.level],
             reading=finding.reading.value,
             detector=finding.detector,
@@ -181,7 +181,7 @@ class Folder:
             expected=finding.expected,
             observed=finding.observed,
             p_value=None if np.isnan(finding.p_value) else float(finding.p_value),
-            count=1,
+            count=finding.count,
             frames=finding.frames[:MAX_FRAMES],
         )
 

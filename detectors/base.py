@@ -131,6 +131,10 @@ class Finding:
         Fold over all conversations of the same protocol between the same two hosts (units, ports, streams).
     item : str
         What this finding adds to its alert's list: a unit, a port, an object; "" nothing.
+    count : int
+        Messages of which the same was to be said, one after another.
+    until : int
+        ns since 1970 UTC of the last of them; 0 when there is one.
     """
 
     ts: int
@@ -155,6 +159,8 @@ class Finding:
     hold: float = 0.0
     pair: bool = False
     item: str = ""
+    count: int = 1
+    until: int = 0
 
 
 @dataclass(slots=True)

@@ -54,6 +54,7 @@ class Names:
         self.texts = make_table(limits.texts, limits.text_bytes)
         self.conversations = make_table(limits.conversations)
         self._endpoint_text: dict[int, str] = {}
+        self._text: dict[int, str] = {}
         self._conversation: dict[int, Conversation] = {}
 
     def intern_endpoint(self, text: str) -> int:
@@ -90,7 +91,12 @@ class Names:
 
     def text(self, ident: int) -> str:
         """Interned text, printable."""
-        return TABLE_FULL if ident == FULL else printable(lookup(self.texts, ident))
+        known = self._text.get(ident)
+        if known is None:
+            known = TABLE_FULL if ident == FULL else printable(lookup(self.texts, ident))
+            if known or ident == 0:
+                self._text[ident] = known  # at most as many as the table holds
+        return known
 
     def conversation(self, ident: int) -> Conversation:
         """The conversation behind a number."""

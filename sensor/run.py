@@ -192,13 +192,14 @@ def _point_series(detection: Detection, decoded: Decoded, samples: Samples) -> l
         return []
     bands = _bands(detection)
     made: list[PointSeries] = []
-    keys, place = np.unique(rows[["conv", "proto", "point"]], return_inverse=True)
-    for number, key in enumerate(keys):
+    rows = rows[np.lexsort((rows["point"], rows["proto"], rows["conv"]))]
+    edges = [np.diff(rows[column]) != 0 for column in ("conv", "proto", "point")]
+    for own in np.split(rows, np.flatnonzero(np.logical_or.reduce(edges)) + 1):
+        key = own[0]
         protocol = decoded.names.protocol(int(key["proto"]))
         point = decoded.names.point(int(key["proto"]), int(key["point"]))
         if (protocol, point) not in wanted or len(made) == MAX_PLOTS:
             continue
-        own = rows[place == number]
         conversation = decoded.names.conversation(int(key["conv"]))
         low, high = bands.get((conversation.key, point), (float("nan"), float("nan")))
         label = f"{conversation.client} → {conversation.server}"

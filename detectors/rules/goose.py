@@ -37,6 +37,9 @@ FLOOD: Final = 500
 COPY: Final = 5_000_000
 """ns in which the very same counters are a copy by redundancy or a mirror port, not a replay."""
 
+MAX_RUNS: Final = 4_000
+"""Messages of one second that are looked at one by one; plain repetitions are not counted among them."""
+
 MAX_QUIET: Final = 600 * SECOND
 
 _SKIP = np.uint32(Flag.DUPLICATE | Flag.TRUNCATED | Flag.MALFORMED)
@@ -91,7 +94,7 @@ class PublisherLearner:
 
 
 class GooseRules:
-    """Checks GOOSE messages one by one, in order of arrival."""
+    """Checks GOOSE messages in order of arrival; plain repetitions are checked together."""
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         self.lens = lens
@@ -101,6 +104,7 @@ class GooseRules:
         self._revisions: dict[str, set[tuple[Any, ...]]] = {}
         self._testing: set[str] = set()
         self._clock = -1
+        self._unread = 0
         if baseline is not None:
             for row in baseline.rows("publishers"):
                 self._sources.setdefault(row.point, set()).add(row.source)
@@ -109,8 +113,8 @@ class GooseRules:
                 )
 
     def counters(self) -> dict[str, int]:
-        """Control blocks forgotten because the table was full."""
-        return {"goose_blocks_evicted": self._blocks.evicted}
+        """What was given up because a table was full or a flood too dense."""
+        return {"goose_blocks_evicted": self._blocks.evicted, "goose_flood_messages_not_read": self._unread}
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
@@ -122,32 +126,48 @@ class GooseRules:
         self._clock = piece.end
         if len(rows):
             self._floods(rows, found)
-        for row in rows:
-            self._message(row, found)
+            for run in self._runs(rows):
+                self._run(run, found)
         self._expired(piece.end, found)
         return found
+
+    def _runs(self, rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Messages of each control block, cut where one is not the plain repetition of the one before it."""
+        rows = rows[np.argsort(rows["point"], kind="stable")]
+        new = np.flatnonzero(~_plain(rows[:-1], rows[1:])) + 1
+        runs = np.split(rows, new) if len(new) < MAX_RUNS else []
+        if not runs:  # a flood in which nothing follows on anything: what it is has been said above
+            blocks = np.split(rows, np.flatnonzero(np.diff(rows["point"])) + 1)
+            each = max(1, MAX_RUNS // len(blocks))
+            runs = [block[i : i + 1] for block in blocks for i in range(min(each, len(block)))]
+            self._unread += len(rows) - len(runs)
+        return sorted(runs, key=lambda run: int(run["frame"][0]))
 
     def _resume(self, now: int) -> None:
         """After a pause of the whole capture nothing is known about what happened in it."""
         for block in self._blocks._entries.values():
             block.row["ts"] = now
 
-    def _message(self, row: Any, found: list[Finding]) -> None:
+    def _run(self, run: npt.NDArray[Any], found: list[Finding]) -> None:
+        """A message and its plain repetitions: what is true of the first is true of all."""
+        row = run[0]
         point = int(row["point"])
         block = self._blocks.get(point)
-        self._configuration(row, found)
+        self._configuration(run, found)
         if block is None:
-            self._source(row, None, found)
-            self._blocks.put(point, _Block(int(row["src"]), int(row["proto"]), int(row["conv"]), row.copy()))
+            self._source(run, None, found)
+            made = _Block(int(row["src"]), int(row["proto"]), int(row["conv"]), run[-1].copy())
+            self._blocks.put(point, made)
             return
         if int(row["src"]) != block.source:
-            self._source(row, block, found)
+            self._source(run, block, found)
             return  # the known publisher's counters are not moved by another
         self._lifetime(row, block, found)
         self._counters(row, block, found)
-        block.row, block.expired = row.copy(), False
+        block.row, block.expired = run[-1].copy(), False
 
-    def _source(self, row: Any, block: _Block | None, found: list[Finding]) -> None:
+    def _source(self, run: npt.NDArray[Any], block: _Block | None, found: list[Finding]) -> None:
+        row = run[0]
         known = self._sources.get(self._point(row))
         source = self._src(row)
         if block is None:
@@ -158,13 +178,13 @@ class GooseRules:
             expected = self.lens.names.endpoint(block.source)
             if known is not None and source in known and expected in known:
                 block.source = int(row["src"])  # a hot stand-by that was learned took over
-                block.row = row.copy()
+                block.row = run[-1].copy()
                 return
         found.append(
             self._finding(
                 "goose-second-publisher",
                 Level.ALARM,
-                row,
+                run,
                 f"{source} publishes {self._point(row)}, whose publisher is {expected}",
                 expected,
                 source,
@@ -276,7 +296,8 @@ class GooseRules:
             )
         )
 
-    def _configuration(self, row: Any, found: list[Finding]) -> None:
+    def _configuration(self, run: npt.NDArray[Any], found: list[Finding]) -> None:
+        row = run[0]
         known = self._revisions.get(self._point(row))
         names = self.lens.names
         seen = (
@@ -291,7 +312,7 @@ class GooseRules:
                 self._finding(
                     "goose-configuration",
                     Level.WARNING,
-                    row,
+                    run,
                     f"{self._point(row)} is published as {_describe(seen)}; learned was {expected}",
                     expected,
                     _describe(seen),
@@ -301,18 +322,18 @@ class GooseRules:
             )
         flags = int(row["flags"])
         if flags & int(Flag.TEST):
-            self._bit(row, "goose-test", "with the test or simulation bit", found)
+            self._bit(run, "goose-test", "with the test or simulation bit", found)
         if flags & int(Flag.COMMISSIONING):
-            self._bit(row, "goose-commissioning", "with ndsCom: its configuration is not complete", found)
+            self._bit(run, "goose-commissioning", "with ndsCom: its configuration is not complete", found)
 
-    def _bit(self, row: Any, rule: str, what: str, found: list[Finding]) -> None:
+    def _bit(self, run: npt.NDArray[Any], rule: str, what: str, found: list[Finding]) -> None:
         test = rule == "goose-test"
         found.append(
             self._finding(
                 rule,
                 Level.WARNING if test else Level.NOTICE,
-                row,
-                f"{self._point(row)} is published {what}",
+                run,
+                f"{self._point(run[0])} is published {what}",
                 "bit clear in operation",
                 "bit set",
                 {"operation": 0.6, "attack": 0.4} if test else {"operation": 0.7, "fault": 0.3},
@@ -384,10 +405,26 @@ class GooseRules:
         scores: dict[str, float],
         technique: str = "",
     ) -> Finding:
-        rows = np.array([row])
-        return message_finding(
-            NAME, rule, level, rows, summary, expected, observed, scores, technique, self._point(row)
+        rows = row if isinstance(row, np.ndarray) else np.array([row])
+        made = message_finding(
+            NAME, rule, level, rows, summary, expected, observed, scores, technique, self._point(rows[0])
         )
+        made.count = len(rows)
+        made.until = int(rows["ts"][-1]) if len(rows) > 1 else 0
+        return made
+
+
+def _plain(old: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Where a message repeats the one before it as it should, so that no rule has anything new to say."""
+    plain = np.ones(len(new), bool)
+    for column in ("point", "conv", "src", "state", "cause", "name", "ident", "count", "aux", "flags"):
+        plain &= old[column] == new[column]
+    step = new["seq"] - old["seq"]
+    apart = new["ts"] - old["ts"]
+    plain &= (step == 1) | ((step == 0) & (apart >= 0) & (apart <= COPY))
+    plain &= (new["aux"] <= 0) | (apart <= TOLERANCE * new["aux"] * 1_000_000)
+    moved = np.abs(new["value"] - old["value"])
+    return np.asarray(plain & ~(moved > 1e-3), bool)
 
 
 def _describe(entry: tuple[Any, ...]) -> str:
