@@ -94,6 +94,8 @@ class Flag(IntFlag):
     COMMISSIONING = 1 << 11  # GOOSE ndsCom: publisher not fully configured
     REASSEMBLED = 1 << 12  # bytes came from more than one TCP segment
     BROADCAST = 1 << 13  # addressed to everybody (global common address, broadcast unit)
+    CONFLICT = 1 << 14  # TCP bytes that differ from those sent before for the same place
+    LATE = 1 << 15  # TCP segment that came after its successor and fills the hole before it
 
 
 class KindClass(StrEnum):

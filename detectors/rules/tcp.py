@@ -1,7 +1,8 @@
 """TCP below the protocols: sweeps over hosts and ports, refused connections, repetition.
 
 A *sweep* is one host that opens connections to many (server, port) pairs it never spoke to, or is
-refused many times, in a short time. Repetition and loss are matters of the network: they are notices and
+refused many times, in a short time. Bytes that differ from those sent before for the same sequence
+numbers were injected by somebody. Repetition and loss are matters of the network: they are notices and
 read as faults, never as attacks (RFC 9293, RFC 6298).
 """
 
@@ -20,7 +21,7 @@ from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag
 
 NAME: Final = "tcp"
-SYN, SYN_ACK, FIN, RST, MIDSTREAM = 1, 2, 3, 4, 5
+SYN, SYN_ACK, FIN, RST, MIDSTREAM, CONFLICT = 1, 2, 3, 4, 5, 6
 WINDOW: Final = 60 * SECOND
 SWEEP: Final = 12
 """New (server, port) pairs of one client within a minute that make a sweep."""
@@ -28,6 +29,7 @@ SWEEP: Final = 12
 REFUSED: Final = 15
 MAX_CLIENTS: Final = 4_096
 MAX_TARGETS: Final = 512
+MAX_CONFLICTS: Final = 1_000
 MIN_ROWS: Final = 50
 REPEAT_SHARE: Final = 0.1
 
@@ -74,8 +76,25 @@ class TcpRules:
             self._open(row, piece.start, found)
         for row in rows[rows["kind"] == RST]:
             self._reset(row, piece.start, found)
+        found += [self._conflict(row) for row in rows[rows["kind"] == CONFLICT][:MAX_CONFLICTS]]
         self._repetition(piece, found)
         return found
+
+    def _conflict(self, row: Any) -> Finding:
+        """A TCP stack repeats what it sent; other bytes for the same place come from somebody else."""
+        src, dst = (self.lens.names.endpoint(int(row[side])) for side in ("src", "dst"))
+        return message_finding(
+            NAME,
+            "tcp-conflict",
+            Level.ALARM,
+            np.array([row]),
+            f"{src} sent to {dst} bytes that differ from those sent before for the same place in the stream: "
+            "one of them was forged",
+            "a repetition has the same bytes (RFC 9293 3.8.1)",
+            "other bytes, same sequence numbers",
+            {"attack": 0.85, "fault": 0.15},
+            "T0830",
+        )
 
     def _client(self, ident: int, now: int) -> _Client:
         client = self._clients.get(ident)

@@ -95,6 +95,9 @@ class Count(IntEnum):
     FOREIGN = 19
     UNDECODED_BYTES = 20
     CLAIMED = 21
+    CONFLICTS = 22
+    REORDERED = 23
+    OUTSIDE = 24
 
 
 HOST: Final = np.dtype(
@@ -125,6 +128,8 @@ CONTEXT: Final = np.dtype(
         ("flags", "i8"),
         ("pdu", "i8"),  # bytes of the PDU on the wire; more than is given when the tail was not kept
         ("side", "i8"),  # direction of this segment in its flow, 0 or 1
+        ("sport", "i8"),
+        ("dport", "i8"),
     ]
 )
 """What the messages of one frame have in common; one record, reused."""

@@ -1,8 +1,8 @@
 """TCP connections: bounded table, order of segments, bytes of a PDU that spans segments.
 
-A set-associative table: each bucket holds :data:`WAYS` connections, a newcomer takes the place of the one
-heard least recently. A flood of invented connections costs old connections of the same buckets and
-no memory. Sequence arithmetic is RFC 9293 section 3.4 (modulo 2**32).
+A set-associative table: each bucket holds :data:`WAYS` connections, a newcomer takes the place of one that
+never carried data, else of the one heard least recently. A flood of invented connections costs old
+connections of the same buckets and no memory. Sequence arithmetic is RFC 9293 section 3.4 (modulo 2**32).
 
 Waiting bytes live in a pool of fixed slots. Of a PDU longer than a slot the head is read and the rest
 skipped by its length; an empty pool gives the bytes up and counts them.
@@ -18,6 +18,13 @@ from sensor.jit import kernel
 
 WAYS: Final = 8
 SLOT: Final = 16_384
+
+TAIL: Final = 64
+"""Last bytes of each direction that are kept to compare a repetition with."""
+
+WINDOW: Final = 1 << 20
+"""Bytes that a segment may be away from its place. Farther off it is believed only when a second follows
+it: a forged segment would otherwise lead the sensor away from a stream that the device goes on reading."""
 
 BUCKETS: Final = 8192
 SLOTS: Final = 2048
@@ -35,6 +42,7 @@ FLOW: Final = np.dtype(
         ("master", "i8"),  # direction in which the protocol's client sends: not the owner of its port
         ("opened", "i8"),  # a SYN was seen
         ("told", "i8"),  # its first data were reported
+        ("heard", "i8"),  # it carried data
         ("app", "i8", (4,)),  # for the protocol's decoder, zero when the connection begins
     ]
 )
@@ -45,6 +53,11 @@ HALF: Final = np.dtype(
         ("slot", "i8"),  # pool slot with waiting bytes, -1 none
         ("have", "i8"),  # how many wait
         ("gap", "i8"),  # bytes before the next message are missing
+        ("hole", "i8"),  # where the latest missing bytes begin
+        ("missing", "i8"),  # how many they are, 0 none
+        ("other", "i8"),  # sequence number that follows on a segment far outside the window, -1 none
+        ("recent", "i8"),  # bytes before ``next`` that ``tail`` holds
+        ("tail", "u1", (TAIL,)),
         ("skip", "i8"),  # bytes that still belong to a PDU too long to keep, whose head was read
         ("part", "i8"),  # pool slot in which the protocol's decoder gathers fragments, -1 none
         ("parts", "i8"),  # bytes gathered there
@@ -119,6 +132,7 @@ def restart(streams: Any, index: int) -> None:
     streams.serial[0] += 1
     flow.opened = 0
     flow.told = 0
+    flow.heard = 0
     flow.conv = -1
     flow.tcp = -1
     flow.proto = 0
@@ -131,6 +145,9 @@ def restart(streams: Any, index: int) -> None:
         half.next = -1
         half.gap = 0
         half.skip = 0
+        half.missing = 0
+        half.other = -1
+        half.recent = 0
 
 
 @kernel
@@ -156,7 +173,8 @@ def find_flow(streams: Any, src: int, dst: int, sport: int, dport: int, ts: int)
         if flow.key2 == 0:
             oldest = base + way
             break
-        if flow.last < streams.flows[oldest].last:
+        rival = streams.flows[oldest]
+        if flow.heard < rival.heard or (flow.heard == rival.heard and flow.last < rival.last):
             oldest = base + way
     restart(streams, oldest)
     flow = streams.flows[oldest]
@@ -174,23 +192,82 @@ def order(half: Any, seq: int, length: int) -> tuple[int, int]:
     -------
     (int, int)
         (verdict, bytes to skip): 0 in order; 1 first ever; 2 bytes before it are missing; 3 all of it was
-        here before; 4 its tail is new, skip the head. State is moved on.
+        here before; 4 its tail is new, skip the head; 5 it fills a hole left before; 6 far outside the
+        window. State is moved on.
     """
+    after = (seq + length) & 0xFFFFFFFF
     if half.next < 0:
-        half.next = (seq + length) & 0xFFFFFFFF
+        half.next = after
         return 1, 0
     ahead = (seq - half.next) & 0xFFFFFFFF
     if ahead == 0:
-        half.next = (seq + length) & 0xFFFFFFFF
+        half.next = after
+        half.other = -1
         return 0, 0
-    if ahead < 0x80000000:
-        half.next = (seq + length) & 0xFFFFFFFF
-        return 2, 0
     behind = 0x100000000 - ahead
+    if min(ahead, behind) > WINDOW:
+        if half.other != seq:
+            half.other = after
+            return 6, 0
+        half.missing = 0
+        half.other = -1
+        half.next = after
+        return 2, 0
+    if ahead < 0x80000000:
+        half.hole = half.next
+        half.missing = ahead
+        half.next = after
+        return 2, 0
     if length <= behind:
-        return 3, 0
-    half.next = (seq + length) & 0xFFFFFFFF
+        return (5 if _fills(half, seq, length) else 3), 0
+    half.next = after
     return 4, behind
+
+
+@kernel
+def _fills(half: Any, seq: int, length: int) -> bool:
+    """Does a late segment lie inside the hole? What stays open is the part before it."""
+    begin = (seq - half.hole) & 0xFFFFFFFF
+    if half.missing == 0 or begin + length > half.missing:
+        return False
+    if begin == 0:
+        half.hole = (seq + length) & 0xFFFFFFFF
+        half.missing -= length
+    else:
+        half.missing = begin
+    return True
+
+
+@kernel
+def differs(half: Any, seq: int, buf: Any, at: int, end: int) -> bool:
+    """Do bytes that were here before differ from what was here? Only the last :data:`TAIL` are known."""
+    known = (half.next - half.recent) & 0xFFFFFFFF
+    first = (seq - known) & 0xFFFFFFFF
+    if first >= 0x80000000:
+        at += 0x100000000 - first
+        first = 0
+    while at < end and first < half.recent:
+        if buf[at] != half.tail[first]:
+            return True
+        at += 1
+        first += 1
+    return False
+
+
+@kernel
+def remember_tail(half: Any, buf: Any, at: int, end: int, joined: bool) -> None:
+    """Keep the last bytes before ``half.next``; ``joined``: they follow on those that are kept."""
+    size = end - at
+    old = half.recent if joined else 0
+    if size >= TAIL:
+        at, size, old = end - TAIL, TAIL, 0
+    drop = max(0, old + size - TAIL)
+    for i in range(old - drop):
+        half.tail[i] = half.tail[i + drop]
+    old -= drop
+    for i in range(size):
+        half.tail[old + i] = buf[at + i]
+    half.recent = old + size
 
 
 @kernel

@@ -1,7 +1,10 @@
 """TCP segments: connection rows, order, PDUs over segment borders (RFC 9293).
 
-What a device would see is decoded: in-order bytes once; a segment that was there before is decoded on
-its own and marked RETRANSMITTED, so that a replay is visible and moves no state.
+What a device would see is decoded: in-order bytes once. A segment that was there before is decoded on its
+own and marked RETRANSMITTED, so that a replay is visible and moves no state; when its bytes differ from the
+first, the row is marked CONFLICT and the connection gets one of kind 6. A segment that comes after its
+successor is decoded then, marked LATE. One far outside the window is marked GAP and moves nothing until a
+second follows it.
 """
 
 from __future__ import annotations
@@ -25,7 +28,17 @@ from sensor.track.state import (
     conversation,
     open_row,
 )
-from sensor.track.streams import SLOT, drop_parts, find_flow, keep, order, release, restart
+from sensor.track.streams import (
+    SLOT,
+    differs,
+    drop_parts,
+    find_flow,
+    keep,
+    order,
+    release,
+    remember_tail,
+    restart,
+)
 from sensor.wire.octets import be16, be32
 from sensor.wire.status import MORE, OK
 
@@ -34,11 +47,14 @@ KIND_SYNACK: Final = 2
 KIND_FIN: Final = 3
 KIND_RST: Final = 4
 KIND_MIDSTREAM: Final = 5
+KIND_CONFLICT: Final = 6
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
 _RETRANSMITTED = int(Flag.RETRANSMITTED)
 _TRUNCATED = int(Flag.TRUNCATED)
 _MALFORMED = int(Flag.MALFORMED)
+_CONFLICT = int(Flag.CONFLICT)
+_LATE = int(Flag.LATE)
 _REASSEMBLED = int(Flag.REASSEMBLED)
 _MIDSTREAM = int(Flag.MIDSTREAM)
 _GAP = int(Flag.GAP)
@@ -47,6 +63,9 @@ _RETRANSMISSIONS = int(Count.RETRANSMITTED)
 _OVERLAPS = int(Count.OVERLAPS)
 _LOST_WAITING = int(Count.LOST_WAITING)
 _FOREIGN = int(Count.FOREIGN)
+_CONFLICTS = int(Count.CONFLICTS)
+_REORDERED = int(Count.REORDERED)
+_OUTSIDE = int(Count.OUTSIDE)
 _UNDECODED = int(Count.UNDECODED_BYTES)
 _CUT = int(Count.TRUNCATED)
 _BAD = int(Count.MALFORMED)
@@ -89,6 +108,7 @@ def on_tcp(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, wire
     context.flow = index
     context.stream = flow.stream
     context.side = side
+    context.sport, context.dport = sport, dport
     _point_context(memory, flow.client == side, sport, dport)
     size = wire_end - at - header
     _connection_rows(memory, names, index, half, bits, seq, size)
@@ -100,6 +120,7 @@ def on_tcp(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, wire
     ours = _data(memory, names, pool, buf, at + header, min(end, wire_end), wire_end, seq, index, half)
     if bits & FIN and half.next == (seq + size) & 0xFFFFFFFF:
         half.next = (half.next + 1) & 0xFFFFFFFF
+        half.recent = 0
     return CLAIMED if ours else OPEN
 
 
@@ -158,6 +179,7 @@ def _connection_rows(memory: Any, names: Any, index: int, half: Any, bits: int, 
     if bits & SYN:
         flow.opened = 1
         half.next = (seq + 1) & 0xFFFFFFFF
+        half.recent = 0
         _tcp_row(memory, names, index, KIND_SYNACK if bits & ACK else KIND_SYN, size)
     elif size > 0 and not flow.opened and not flow.told:
         flow.told = 1
@@ -187,12 +209,28 @@ def _data(
     context = memory.context
     counters = memory.counters
     flow = memory.streams.flows[index]
+    flow.heard = 1
+    probe = wire_end - at == 1 and half.next >= 0 and (half.next - seq) & 0xFFFFFFFF == 1
+    if probe:
+        return True  # keep-alive (RFC 1122 4.2.3.6): one old byte, which may be anything; no message
+    differ = half.recent > 0 and differs(half, seq, buf, at, end)
     verdict, skip = order(half, seq, wire_end - at)
+    in_order = verdict < 3 or verdict == 4
+    if differ and verdict >= 3:
+        counters[_CONFLICTS] += 1
+        context.flags |= np.int64(_CONFLICT)
+        _point_context(memory, flow.client == context.side, context.sport, context.dport)
+        _tcp_row(memory, names, index, KIND_CONFLICT, wire_end - at)
+        _point_context(memory, flow.master == context.side, context.sport, context.dport)
     if verdict == 3:
-        if wire_end - at == 1 and (half.next - seq) & 0xFFFFFFFF == 1:
-            return True  # keep-alive probe (RFC 1122 4.2.3.6): one old byte, no message
         counters[_RETRANSMISSIONS] += 1
         context.flags |= np.int64(_RETRANSMITTED)
+    elif verdict == 5:
+        counters[_REORDERED] += 1
+        context.flags |= np.int64(_LATE)
+    elif verdict == 6:
+        counters[_OUTSIDE] += 1
+        context.flags |= np.int64(_GAP)
     elif verdict == 2:
         counters[_GAPS] += 1
         half.gap = 1
@@ -204,15 +242,20 @@ def _data(
     elif verdict == 4:
         counters[_OVERLAPS] += 1
         at = min(at + skip, end)
+    if in_order and flow.proto:
+        if wire_end > end:
+            half.recent = 0
+        else:
+            remember_tail(half, buf, at, end, verdict == 0 or verdict == 4)
     if flow.proto == 0:
         half.gap = 0
         return False
-    if half.gap and verdict != 3:
+    if half.gap and in_order:
         context.flags |= np.int64(_GAP)
     rows = memory.cursor[0]
-    _pdus(memory, names, pool, buf, at, end, wire_end, flow.proto, half, verdict != 3)
+    _pdus(memory, names, pool, buf, at, end, wire_end, flow.proto, half, in_order)
     if memory.cursor[0] > rows:
-        if verdict != 3:
+        if in_order:
             half.gap = 0
         return True
     if half.have > 0 or half.skip > 0:
@@ -226,7 +269,7 @@ def _emit(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int, size
     memory.context.pdu = size
     emit_pdu(memory, names, proto, buf, at, end)
     # what is said about the first message of a segment is not true of the others
-    memory.context.flags &= np.int64(_RETRANSMITTED)
+    memory.context.flags &= np.int64(_RETRANSMITTED | _LATE | _CONFLICT)
 
 
 @kernel

@@ -46,12 +46,25 @@ def link(repeated: int, total: int = 60) -> list[f.Stamped]:
     return made.frames
 
 
+def injected(same: bool) -> list[f.Stamped]:
+    """A forged command comes first, the true one carries the same sequence numbers."""
+    made = f.Talk("10.0.0.1", "10.0.0.2", 502)
+    made.open(at(0))
+    made.client(at(1), f.modbus_adu(1, 1, f.mb_read(3, 0, 2)))
+    true = f.modbus_adu(2, 1, f.mb_read(3, 0, 2))
+    made.client(at(2), true if same else f.modbus_adu(2, 1, f.mb_write_coil(7, True)))
+    made.segment(at(2.01), 0, f.ACK, true, seq=1001 + len(true))
+    return made.frames
+
+
 BROKEN = {
+    "injection": (injected(same=False), ("tcp-conflict", Level.ALARM)),
     "sweep over hosts": (scan(12, 0.5), ("tcp-sweep", WARNING)),
     "refused again and again": (knock(15), ("tcp-refused", NOTICE)),
     "bad link": (link(30), ("tcp-repetition", NOTICE)),
 }
 KEPT = {
+    "repetition": injected(same=True),
     "a few new services": scan(11, 0.5),
     "many, over hours": scan(24, 200.0),
     "a service that is down for a while": knock(14),

@@ -11,7 +11,7 @@ from tests.reference.rows import CLIENT, PEER, PUBLISHER, SERVER, Message, Point
 
 PORTS = {502: "modbus", 2404: "iec104"}
 MAX_FRAME = 66_000
-SYN_ROW, SYNACK_ROW, FIN_ROW, RST_ROW, MIDSTREAM_ROW = 1, 2, 3, 4, 5
+SYN_ROW, SYNACK_ROW, FIN_ROW, RST_ROW, MIDSTREAM_ROW, CONFLICT_ROW = 1, 2, 3, 4, 5, 6
 
 
 @dataclass
@@ -161,6 +161,7 @@ class Reference:
         self._data(connection, half, seg, start)
         if seg.flags & streams.FIN and half.next == (start + seg.sent) % streams.WRAP:
             half.next = (half.next + 1) % streams.WRAP
+            half.tail = b""
 
     def _point_of_view(self, seg: streams.Segment, client_sends: bool) -> None:
         now = self._now
@@ -171,46 +172,60 @@ class Reference:
     def _connection_rows(
         self, connection: streams.Connection, half: streams.Half, seg: streams.Segment
     ) -> None:
-        def tell(kind: int) -> None:
-            row = self._row("tcp", (self._now.client, self._now.server, self._now.port, "", 0))
-            row.kind, row.size = kind, seg.sent
-
         if seg.flags & streams.SYN:
             connection.opened = True
             half.next = (seg.seq + 1) % streams.WRAP
-            tell(SYNACK_ROW if seg.flags & streams.ACK else SYN_ROW)
+            half.tail = b""
+            self._tell(SYNACK_ROW if seg.flags & streams.ACK else SYN_ROW, seg.sent)
         elif seg.sent > 0 and not connection.opened and not connection.told:
             connection.told = True
             self._now.flags = Flag.MIDSTREAM
-            tell(MIDSTREAM_ROW)
+            self._tell(MIDSTREAM_ROW, seg.sent)
         if seg.flags & streams.RST:
-            tell(RST_ROW)
+            self._tell(RST_ROW, seg.sent)
             for side in connection.halves:
                 side.waiting = b""
         elif seg.flags & streams.FIN:
-            tell(FIN_ROW)
+            self._tell(FIN_ROW, seg.sent)
+
+    def _tell(self, kind: int, size: int) -> None:
+        row = self._row("tcp", (self._now.client, self._now.server, self._now.port, "", 0))
+        row.kind, row.size = kind, size
 
     def _data(
         self, connection: streams.Connection, half: streams.Half, seg: streams.Segment, start: int
     ) -> None:
+        if seg.sent == 1 and half.next == (start + 1) % streams.WRAP:
+            return  # keep-alive probe (RFC 1122 4.2.3.6)
+        other_bytes = streams.differs(half, start, seg.payload)
         verdict, old = streams.place(half, start, seg.sent)
         data = seg.payload[old:]
         lost = seg.sent - len(seg.payload)
-        repeated = verdict == streams.REPEATED
-        if repeated:
-            if seg.sent == 1 and half.next == (start + 1) % streams.WRAP:
-                return  # keep-alive probe (RFC 1122 4.2.3.6)
+        alone = verdict in (streams.REPEATED, streams.LATE, streams.OUTSIDE)
+        if other_bytes and (alone or verdict == streams.OVERLAP):
+            self._now.flags |= Flag.CONFLICT
+            side = int(half is connection.halves[1])
+            self._point_of_view(seg, connection.opener == side)
+            self._tell(CONFLICT_ROW, seg.sent)
+            self._point_of_view(seg, connection.master == side)
+        if verdict == streams.REPEATED:
             self._now.flags |= Flag.RETRANSMITTED
-        if verdict == streams.GAP:
+        elif verdict == streams.LATE:
+            self._now.flags |= Flag.LATE
+        elif verdict == streams.OUTSIDE:
+            self._now.flags |= Flag.GAP
+        elif verdict == streams.GAP:
             half.gap = True
             half.waiting = b""
             half.skip = 0
         if not connection.proto:
             half.gap = False
             return
-        if repeated:
+        if alone:
             self._pdus(connection.proto, data, lost)
             return
+        joined = verdict in (streams.IN_ORDER, streams.OVERLAP)
+        half.tail = b"" if lost else ((half.tail if joined else b"") + data)[-streams.TAIL :]
         if half.gap:
             self._now.flags |= Flag.GAP
         rows = len(self._out)
@@ -280,7 +295,7 @@ class Reference:
     def _emit(self, proto: str, pdu: bytes) -> None:
         (self._modbus if proto == "modbus" else self._iec104)(pdu)
         # what is said about the first message of a segment is not true of the others
-        self._now.flags &= Flag.RETRANSMITTED
+        self._now.flags &= Flag.RETRANSMITTED | Flag.LATE | Flag.CONFLICT
 
     def _iec104(self, pdu: bytes) -> None:
         now = self._now

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 WRAP = 2**32
-IN_ORDER, FIRST, GAP, REPEATED, OVERLAP = range(5)
+IN_ORDER, FIRST, GAP, REPEATED, OVERLAP, LATE, OUTSIDE = range(7)
+TAIL = 64
+WINDOW = 1 << 20
 
 
 @dataclass
@@ -35,6 +37,9 @@ class Half:
     waiting: bytes = b""
     gap: bool = False
     skip: int = 0
+    hole: tuple[int, int] | None = None  # first sequence number and length of what is missing
+    other: int | None = None  # what would follow on a segment outside the window
+    tail: bytes = b""  # last octets before ``next``
 
 
 @dataclass
@@ -119,13 +124,44 @@ def place(half: Half, seq: int, size: int) -> tuple[int, int]:
         return FIRST, 0
     ahead = (seq - half.next) % WRAP
     if ahead == 0:
-        half.next = end
+        half.next, half.other = end, None
         return IN_ORDER, 0
-    if ahead < WRAP // 2:
+    old = WRAP - ahead
+    if min(ahead, old) > WINDOW:
+        if half.other != seq:
+            half.other = end
+            return OUTSIDE, 0
+        half.next, half.hole, half.other = end, None, None
+        return GAP, 0
+    if ahead < old:
+        half.hole = (half.next, ahead)
         half.next = end
         return GAP, 0
-    old = WRAP - ahead
     if size <= old:
-        return REPEATED, 0
+        return (LATE if fills(half, seq, size) else REPEATED), 0
     half.next = end
     return OVERLAP, old
+
+
+def fills(half: Half, seq: int, size: int) -> bool:
+    """Whether octets lie in the hole; what stays open is the part before them, else the part behind."""
+    if half.hole is None:
+        return False
+    start, missing = half.hole
+    begin = (seq - start) % WRAP
+    if begin + size > missing:
+        return False
+    left = (start, begin) if begin else ((start + size) % WRAP, missing - size)
+    half.hole = left if left[1] else None
+    return True
+
+
+def differs(half: Half, seq: int, data: bytes) -> bool:
+    """Whether octets differ from those kept for the same sequence numbers."""
+    if half.next is None:
+        return False
+    for place_, octet in enumerate(data):
+        back = (half.next - seq - place_) % WRAP
+        if 0 < back <= len(half.tail) and half.tail[-back] != octet:
+            return True
+    return False

@@ -8,8 +8,8 @@ Every difference that may remain is named here, with who is right; anything else
   the first request seen. Native is right.
 - MALFORMED: the native engine holds lengths and limits of the standards against every message; tshark
   marks only what it cannot dissect. Native is stricter.
-- RETRANSMITTED, GAP, MIDSTREAM, REASSEMBLED, UNANSWERED: state of a TCP connection or transaction, which only
-  the native engine keeps.
+- RETRANSMITTED, GAP, MIDSTREAM, REASSEMBLED, UNANSWERED, CONFLICT, LATE: state of a TCP connection
+  or transaction, which only the native engine keeps.
 - A frame of a connection whose bytes went missing: tshark goes on waiting for them, the native engine
   starts again with the next message. Native is right: so does the device after a reconnect.
 """
@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.tshark, pytest.mark.skipif(not shutil.which("tshark"),
 
 BUNDLED = sorted((Path(__file__).parents[2] / "sensor" / "data" / "demo").glob("*.pcap.gz"))
 STATEFUL = Flag.RETRANSMITTED | Flag.GAP | Flag.MIDSTREAM | Flag.REASSEMBLED | Flag.UNANSWERED
+STATEFUL |= Flag.CONFLICT | Flag.LATE
 COMPARED = [name for name in Flag if name not in STATEFUL and name is not Flag.MALFORMED]
 MASK = int(np.bitwise_or.reduce([int(flag) for flag in COMPARED]))
 NOT_TABLE = {"flags", "state", "point"}

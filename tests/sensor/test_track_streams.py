@@ -299,3 +299,44 @@ def test_any_order_of_segments(segments: list[tuple[int, int, int, int]], port: 
         wild.segment((1 + number) * S, side, flags, data, seq=(1001, 5001)[side] + at)
         place[side] = max(place[side], at + len(data))
     decode(wild.frames)
+
+
+def test_a_forged_segment_does_not_lead_the_sensor_away() -> None:
+    """Far outside the window it is read and marked; the stream goes on as if it had not been."""
+    wild = talk(502)
+    wild.client(S, READ)
+    wild.segment(2 * S, 0, f.ACK, READ, seq=1_500_000_000)
+    wild.client(3 * S, READ)
+    rows = messages(decode(wild.frames), "modbus")
+    assert [row.flags for row in rows] == [0, Flag.GAP, 0]
+
+
+def test_a_stream_that_really_moved_is_followed() -> None:
+    wild = talk(502)
+    wild.client(S, READ)
+    for number in range(3):
+        wild.segment(2 * S + number, 0, f.ACK, READ, seq=1_500_000_000 + number * len(READ))
+    rows = messages(decode(wild.frames), "modbus")
+    assert [row.flags for row in rows] == [0, Flag.GAP, Flag.GAP, 0]
+
+
+def test_a_late_segment_is_no_repetition() -> None:
+    wild = talk(502)
+    wild.client(S, READ)
+    wild.segment(2 * S, 0, f.ACK, READ, seq=1001 + 2 * len(READ))
+    wild.segment(3 * S, 0, f.ACK, READ, seq=1001 + len(READ))
+    wild.segment(4 * S, 0, f.ACK, READ, seq=1001 + len(READ))
+    native = Native()
+    rows = messages(native.feed(shots(wild.frames)), "modbus")
+    assert [row.flags for row in rows] == [0, Flag.GAP, Flag.LATE, Flag.RETRANSMITTED]
+    assert native.counters["reordered"] == 1
+    decode(wild.frames)
+
+
+def test_other_bytes_for_the_same_place() -> None:
+    wild = talk(502)
+    wild.client(S, READ)
+    wild.segment(2 * S, 0, f.ACK, READ[:-1] + b"\x09", seq=1001)
+    every = decode(wild.frames)
+    assert [row.flags for row in messages(every, "modbus")] == [0, Flag.RETRANSMITTED | Flag.CONFLICT]
+    assert [row.kind for row in messages(every, "tcp")][-1] == 6
