@@ -42,6 +42,8 @@ class MessageBatch:
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
     """Rows one after another as one; the points' message numbers move along."""
+    if len(parts) == 1:
+        return parts[0]
     points = np.concatenate([part[1] for part in parts])
     edge = shift = 0
     for messages, own in parts:

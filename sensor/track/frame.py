@@ -26,13 +26,15 @@ from sensor.track.state import (
     UDP,
     Count,
     conversation,
+    keep_shortcut,
     open_row,
+    shortcut,
 )
 from sensor.track.table import intern
 from sensor.track.tcp import on_tcp
 from sensor.wire.ip import parse_ipv4, parse_ipv6
 from sensor.wire.link import TYPE_ARP, TYPE_IPV4, TYPE_IPV6, parse_link
-from sensor.wire.octets import be16
+from sensor.wire.octets import be16, be32
 from sensor.wire.status import MALFORMED, OK, TRUNCATED, UNSUPPORTED
 
 SPARE: Final = 16_384  # points and messages of a PDU that waited
@@ -115,17 +117,27 @@ def _refuse(memory: Any, status: int) -> None:
 
 
 @kernel
-def _macs(memory: Any, names: Any, data: Any, mac: int, wirelen: int) -> None:
-    """Endpoints of the link layer, from the header's two MAC addresses."""
+def _mac(memory: Any, names: Any, data: Any, at: int) -> int:
+    low = np.uint64((be16(data, at) << 32) | be32(data, at + 2))
+    high = np.uint64(1) << np.uint64(63)
+    entry = shortcut(memory, high, low)
+    if entry.high == high and entry.low == low:
+        return np.int64(entry.ident)
     key = memory.scratch
-    context = memory.context
     key[0] = 1
     for i in range(6):
-        key[1 + i] = data[mac + 6 + i]
-    context.src = intern(names.endpoints, key, 0, 7)
-    for i in range(6):
-        key[1 + i] = data[mac + i]
-    context.dst = intern(names.endpoints, key, 0, 7)
+        key[1 + i] = data[at + i]
+    ident = intern(names.endpoints, key, 0, 7)
+    keep_shortcut(entry, high, low, ident)
+    return ident
+
+
+@kernel
+def _macs(memory: Any, names: Any, data: Any, mac: int, wirelen: int) -> None:
+    """Endpoints of the link layer, from the header's two MAC addresses."""
+    context = memory.context
+    context.src = _mac(memory, names, data, mac + 6)
+    context.dst = _mac(memory, names, data, mac)
     _seen(memory, context.src, context.dst, 0, context.ts, wirelen)
 
 
@@ -151,11 +163,19 @@ def _seen(memory: Any, src: int, dst: int, mac: int, ts: int, size: int) -> None
 
 @kernel
 def _address(names: Any, memory: Any, data: Any, at: int, size: int) -> int:
+    high = np.uint64(1) << np.uint64(62)
+    low = np.uint64(be32(data, at))
+    entry = shortcut(memory, high, low)
+    if size == 4 and entry.high == high and entry.low == low:
+        return np.int64(entry.ident)
     key = memory.scratch
     key[0] = 4 if size == 4 else 6
     for i in range(size):
         key[1 + i] = data[at + i]
-    return intern(names.endpoints, key, 0, 1 + size)
+    ident = intern(names.endpoints, key, 0, 1 + size)
+    if size == 4:
+        keep_shortcut(entry, high, low, ident)
+    return ident
 
 
 @kernel

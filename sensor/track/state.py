@@ -16,7 +16,7 @@ from grid_profiles.vocabulary import MESSAGE, POINT, Role
 from sensor.jit import kernel
 from sensor.names import Names
 from sensor.track.streams import STREAMS, clear_streams
-from sensor.track.table import MAX_ENTRIES, intern
+from sensor.track.table import FULL, MAX_ENTRIES, intern
 from sensor.track.transactions import BUCKETS, REQUEST, WAYS
 
 MAX_LEAVES: Final = 4096
@@ -113,6 +113,11 @@ HOST: Final = np.dtype(
     ]
 )
 
+SHORTCUTS: Final = 8192
+
+SHORTCUT: Final = np.dtype([("high", "u8"), ("low", "u8"), ("ident", "i8")])
+"""Number of an address or a conversation by its plain integers: most frames come from whom we just met."""
+
 CONTEXT: Final = np.dtype(
     [
         ("ts", "i8"),
@@ -143,6 +148,7 @@ MEMORY: Final = np.dtype(
         ("udp_ports", "i8", (65_536,)),
         ("unit_text", "i8", (256,)),  # text id of "unit N"
         ("scratch", "u1", (64,)),
+        ("shortcuts", SHORTCUT, (SHORTCUTS,)),
         ("where", "i8", (8,)),
         ("tags", "i8", (MAX_LEAVES,)),
         ("begins", "i8", (MAX_LEAVES,)),
@@ -179,10 +185,32 @@ def make_memory(names: Names) -> Any:
 
 
 @kernel
+def shortcut(memory: Any, high: Any, low: Any) -> Any:
+    """Place of a pair of integers that are not both zero; what stands there may be another pair."""
+    h = (high * np.uint64(0x9E3779B97F4A7C15)) ^ (low * np.uint64(0xC2B2AE3D27D4EB4F))
+    h ^= h >> np.uint64(32)
+    return memory.shortcuts[np.int64((h * np.uint64(0xBF58476D1CE4E5B9)) >> np.uint64(51))]
+
+
+@kernel
+def keep_shortcut(entry: Any, high: Any, low: Any, ident: int) -> None:
+    """Remember a number that was given; what a full table did not take stays with the table."""
+    if ident > FULL:
+        entry.high = high
+        entry.low = low
+        entry.ident = ident
+
+
+@kernel
 def conversation(
     memory: Any, names: Any, proto: int, client: int, server: int, port: int, sub: int, vlan: int
 ) -> int:
     """Number of a conversation; the key has the layout of ``sensor.names.CONVERSATION``."""
+    high = (np.uint64(proto) << np.uint64(48)) | (np.uint64(client) << np.uint64(24)) | np.uint64(server)
+    low = (np.uint64(sub) << np.uint64(32)) | (np.uint64(vlan) << np.uint64(16)) | np.uint64(port)
+    entry = shortcut(memory, high, low)
+    if entry.high == high and entry.low == low:
+        return np.int64(entry.ident)
     key = memory.scratch
     key[0], key[1] = proto & 0xFF, (proto >> 8) & 0xFF
     for i in range(4):
@@ -192,7 +220,9 @@ def conversation(
         key[12 + i] = (sub >> shift) & 0xFF
     key[10], key[11] = port & 0xFF, (port >> 8) & 0xFF
     key[16], key[17] = vlan & 0xFF, (vlan >> 8) & 0xFF
-    return intern(names.conversations, key, 0, 18)
+    ident = intern(names.conversations, key, 0, 18)
+    keep_shortcut(entry, high, low, ident)
+    return ident
 
 
 @kernel

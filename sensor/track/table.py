@@ -49,10 +49,21 @@ def make_table(capacity: int = MAX_ENTRIES, arena: int = MAX_ARENA) -> Any:
 
 @kernel
 def _hash(buf: Any, start: int, length: int, seed: int) -> Any:
-    """FNV-1a over the bytes, then a finaliser that spreads the low bits (splitmix64)."""
-    h = np.uint64(14695981039346656037) ^ np.uint64(seed)
-    for i in range(start, start + length):
-        h = (h ^ np.uint64(buf[i])) * np.uint64(1099511628211)
+    """Octets in words of eight, each mixed in by a multiplication; then a finaliser (splitmix64)."""
+    h = np.uint64(14695981039346656037) ^ np.uint64(seed) ^ np.uint64(length)
+    at, end = start, start + length
+    while at < end:
+        word = np.uint64(0)
+        if end - at >= 8:
+            for i in range(8):
+                word = (word << np.uint64(8)) | np.uint64(buf[at + i])
+            at += 8
+        else:
+            while at < end:
+                word = (word << np.uint64(8)) | np.uint64(buf[at])
+                at += 1
+        h = (h ^ word) * np.uint64(0x9E3779B97F4A7C15)
+        h ^= h >> np.uint64(29)
     h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return h ^ (h >> np.uint64(31))
