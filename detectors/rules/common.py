@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,10 @@ from detectors.groups import frames_of
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+
+MAX_READ: Final = 2_000
+"""Messages of one conversation in one second that a rule looks at one by one."""
 
 
 class Bounded(Generic[K, V]):
@@ -40,6 +44,10 @@ class Bounded(Generic[K, V]):
             self.evicted += 1
         return value
 
+    def drop(self, key: K) -> None:
+        """Forget one entry."""
+        self._entries.pop(key, None)
+
     def __len__(self) -> int:
         return len(self._entries)
 
@@ -47,6 +55,30 @@ class Bounded(Generic[K, V]):
 def rows_of(messages: npt.NDArray[Any], proto: int) -> npt.NDArray[np.intp]:
     """Row numbers of one protocol; none when the profile is unknown (-1)."""
     return np.flatnonzero(messages["proto"] == proto) if proto >= 0 else np.zeros(0, np.intp)
+
+
+def by_conversation(rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    """Rows of each conversation, in order of arrival."""
+    if not len(rows):
+        return []
+    rows = rows[np.argsort(rows["conv"], kind="stable")]
+    return np.split(rows, np.flatnonzero(np.diff(rows["conv"])) + 1)
+
+
+def thinned(rows: npt.NDArray[Any], limit: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """(rows to look at one by one, rows given up): each conversation keeps its first ``limit`` of a slice.
+
+    A flood must not starve what watches the others; that it is one, the rates say.
+    """
+    if len(rows) <= limit:
+        return rows, rows[:0]
+    order = np.argsort(rows["conv"], kind="stable")
+    convs = rows["conv"][order]
+    first = np.flatnonzero(np.r_[True, convs[1:] != convs[:-1]])
+    rank = np.arange(len(rows)) - np.repeat(first, np.diff(np.r_[first, len(rows)]))
+    keep = np.ones(len(rows), bool)
+    keep[order] = rank < limit
+    return rows[keep], rows[~keep]
 
 
 def message_finding(

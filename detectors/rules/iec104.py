@@ -25,7 +25,7 @@ import numpy as np
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import ConvKey, Lens
-from detectors.rules.common import Bounded, message_finding, rows_of
+from detectors.rules.common import MAX_READ, Bounded, message_finding, rows_of, thinned
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag, Role
 
@@ -101,6 +101,7 @@ class Iec104Rules:
         self._lossy: set[ConvKey] = set()
         self._active: Bounded[int, tuple[int, int, int, int]] = Bounded(MAX_STREAMS)
         self._parallel: Bounded[tuple[int, int], bool] = Bounded(MAX_STREAMS)
+        self._unread = 0
         if baseline is not None:
             self._ask(baseline)
 
@@ -110,15 +111,21 @@ class Iec104Rules:
                 self._lossy.add(conv_of(row))
 
     def counters(self) -> dict[str, int]:
-        """Connections forgotten because the table was full."""
-        return {"iec104_streams_evicted": self._links.evicted}
+        """What was given up because a table was full or a flood too dense."""
+        return {
+            "iec104_streams_evicted": self._links.evicted,
+            "iec104_flood_messages_not_read": self._unread,
+        }
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
-        at = rows_of(piece.messages, self._proto)
+        rows, left = thinned(piece.messages[rows_of(piece.messages, self._proto)], MAX_READ)
         found: list[Finding] = []
-        for row in piece.messages[at]:
+        for row in rows:
             self._message(row, found)
+        for stream in np.unique(left["stream"]).tolist():
+            self._links.drop(int(stream))  # where its numbers stand is not known any more
+        self._unread += len(left)
         return found
 
     def _message(self, row: Any, found: list[Finding]) -> None:

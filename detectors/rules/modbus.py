@@ -16,7 +16,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import REPEATED, SECOND, Lens
-from detectors.rules.common import Bounded, message_finding, rows_of
+from detectors.rules.common import MAX_READ, Bounded, by_conversation, message_finding, rows_of
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag, Role
 
@@ -92,8 +92,7 @@ class ModbusRules:
         found = self._tick(piece.start // WINDOW)
         if not len(rows):
             return found
-        for conv in np.unique(rows["conv"]):
-            mine = rows[rows["conv"] == conv]
+        for mine in by_conversation(rows):
             self._refusals(mine, found)
             self._pairing(mine, found)
             self._limits(mine, found)
@@ -145,7 +144,7 @@ class ModbusRules:
                     "T0856",
                 )
             )
-        for row in answers[answers["state"] >= 0]:
+        for row in answers[answers["state"] >= 0][:MAX_READ]:
             self._twice(row, found)
 
     def _twice(self, row: Any, found: list[Finding]) -> None:
