@@ -40,6 +40,9 @@ from detectors.objects import Objects
 from detectors.tables import Origin, conv_of
 from grid_profiles.vocabulary import Flag, KindClass, Role
 
+MAX_JUDGED: Final = 1_000
+"""Unknown conversations of one slice that are looked at."""
+
 MAX_NEW: Final = 50
 """Findings of one rule and slice that are named one by one; the rest is summed up."""
 
@@ -104,21 +107,35 @@ class Allowlist:
     ) -> set[int]:
         """Findings about conversations and kinds; returns conversations that are unknown."""
         unknown: dict[int, list[int]] = {}
+        dangers: dict[int, int] = {}
         for index, packed in enumerate(groups.keys.tolist()):
             if packed in self._fine:
                 continue
             key = unpack(packed)
             if self.lens.conv(key.conv) not in self._convs:
+                first = int(groups.rows(index)[0])
                 unknown.setdefault(key.conv, []).append(index)
+                if self.lens.dangerous(int(messages["proto"][first]), key.kind, key.role):
+                    dangers[key.conv] = min(first, dangers.get(key.conv, first))
                 continue
             finding = self._judge_kind(messages[groups.rows(index)], key)
             if finding is None and len(self._fine) < MAX_KINDS:
                 self._fine.add(packed)
             _keep(finding, found)
-        for conv, indices in unknown.items():
-            rows = messages[np.sort(np.concatenate([groups.rows(i) for i in indices]))]
-            _keep(self._new_conversation(conv, rows), found)
+        for conv in self._most_telling(unknown, dangers):
+            rows = messages[np.sort(np.concatenate([groups.rows(i) for i in unknown[conv]]))]
+            danger = messages[dangers[conv]] if conv in dangers else None
+            _keep(self._new_conversation(conv, rows, danger), found)
         return set(unknown)
+
+    def _most_telling(self, unknown: dict[int, list[int]], dangers: dict[int, int]) -> list[int]:
+        """Unknown conversations to judge; of a flood of invented ones those with commands, and the first."""
+        if len(unknown) <= MAX_JUDGED:
+            return list(unknown)
+        self.refused["new_conversations_not_judged"] += len(unknown) - MAX_JUDGED
+        commanding = [conv for conv in unknown if conv in dangers]
+        others = [conv for conv in unknown if conv not in dangers]
+        return (commanding + others)[:MAX_JUDGED]
 
     def _judge_kind(self, rows: npt.NDArray[Any], key: Key) -> Finding | None:
         conv, proto = self.lens.conv(key.conv), int(rows[0]["proto"])
@@ -195,11 +212,10 @@ class Allowlist:
             group=ident,
         )
 
-    def _new_conversation(self, conv: int, rows: npt.NDArray[Any]) -> Finding:
+    def _new_conversation(self, conv: int, rows: npt.NDArray[Any], danger: Any) -> Finding:
         key, first = self.lens.conv(conv), rows[0]
-        for row in rows:
-            if self.lens.dangerous(int(row["proto"]), int(row["kind"]), int(row["role"])):
-                return self._command_source(key, rows, row)
+        if danger is not None:
+            return self._command_source(key, rows, danger)
         strangers = [h for h in key[1:3] if h and h not in self._hosts and not is_group_address(h)]
         rule, code = ("new-host", "T0864") if strangers else ("new-conversation", "T0886")
         if int(first["role"]) == Role.CLIENT and not strangers:

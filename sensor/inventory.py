@@ -34,6 +34,10 @@ ROUTER_ADDRESSES: Final = 4
 """A MAC address that sends for more IP addresses than this is a router's; its hosts stand alone."""
 
 
+MAX_KINDS: Final = 200_000
+"""Kinds of message over all conversations; a flood of invented ones is counted under what came first."""
+
+
 class Inventory:
     """Counts over everything decoded.
 
@@ -54,7 +58,7 @@ class Inventory:
         self._conversations: dict[int, list[int]] = {}
         self._frames: dict[int, int] = {}
         self._protocols: dict[int, int] = {}
-        self._roles: dict[tuple[int, int], int] = {}
+        self._roles: dict[int, dict[int, int]] = {}  # by endpoint and protocol
 
     def add(self, batch: MessageBatch) -> None:
         """Count one batch."""
@@ -74,10 +78,13 @@ class Inventory:
     def _add_kinds(self, rows: npt.NDArray[Any]) -> None:
         keys, counts = np.unique(_packed(rows["conv"], rows["role"], rows["kind"]), return_counts=True)
         for conv, role, kind, count in zip(*_unpacked(keys), counts.tolist(), strict=True):
-            self._kinds[conv, role, kind] = self._kinds.get((conv, role, kind), 0) + count
+            key = (conv, role, kind)
+            if key in self._kinds or len(self._kinds) < MAX_KINDS:
+                self._kinds[key] = self._kinds.get(key, 0) + count
         senders = np.unique(_packed(rows["src"], rows["role"], rows["proto"].astype(np.int32)))
         for src, role, proto in zip(*_unpacked(senders), strict=True):
-            self._roles[src, proto] = self._roles.get((src, proto), 0) | (1 << role)
+            bits = self._roles.setdefault(src, {})
+            bits[proto] = bits.get(proto, 0) | (1 << role)
 
     def _add_conversations(self, rows: npt.NDArray[Any]) -> None:
         convs, index = np.unique(rows["conv"], return_inverse=True)
@@ -179,12 +186,12 @@ class Inventory:
         names = self.decoded.names
         hosts = self.decoded.native.hosts()
         idents = ([mac] if mac else []) + addresses
-        own = {key: bits for key, bits in self._roles.items() if key[0] in idents}
-        for (_, proto), bits in sorted(own.items()):
+        own = [(proto, bits) for ident in idents for proto, bits in self._roles.get(ident, {}).items()]
+        for proto, bits in own:
             roles += [
                 f"{names.protocol(proto)} {word}" for role, word in ROLE_NAMES.items() if bits & (1 << role)
             ]
-        text = names.endpoint(mac) if mac else ""
+        text = names.endpoint(mac) if mac else ""  # "(table full)" for all that came too late
         return AssetRow(
             mac=text,
             ip=[names.endpoint(ident) for ident in addresses],
@@ -211,7 +218,7 @@ def _unpacked(keys: npt.NDArray[np.int64]) -> tuple[list[int], list[int], list[i
 @lru_cache(maxsize=8192)
 def vendor(mac: str) -> str:
     """Who registered a MAC address with the IEEE; "" unknown or locally administered."""
-    if not mac or int(mac[:2], 16) & 3:
+    if ":" not in mac or int(mac[:2], 16) & 3:
         return ""
     from netaddr import EUI, NotRegisteredError
 

@@ -31,10 +31,10 @@ MODBUS_TABLES = {0: "coil", 1: "discrete input", 3: "input register", 4: "holdin
 class Limits:
     """How much a run may remember; at most 65,536 entries and 4 MiB of text a table."""
 
-    endpoints: int = 65_536
+    endpoints: int = 32_768
     texts: int = 65_536
     text_bytes: int = 4 << 20
-    conversations: int = 65_536
+    conversations: int = 32_768
 
 
 def printable(raw: bytes) -> str:

@@ -22,6 +22,9 @@ from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "modbus"
 MAX_CONVS: Final = 65_536
+MAX_JUDGED: Final = 2_000
+"""Conversations of one slice that are looked at."""
+
 MAX_OPEN: Final = 4_096
 WINDOW: Final = 10 * SECOND
 HOLD: Final = 30.0
@@ -92,7 +95,8 @@ class ModbusRules:
         found = self._tick(piece.start // WINDOW)
         if not len(rows):
             return found
-        for mine in by_conversation(rows):
+        # by number, the oldest first: of a flood of invented conversations the latest go unread
+        for mine in by_conversation(rows)[:MAX_JUDGED]:
             self._refusals(mine, found)
             self._pairing(mine, found)
             self._limits(mine, found)
@@ -211,8 +215,8 @@ class ModbusRules:
 
     def _count(self, rows: npt.NDArray[Any]) -> None:
         """Requests and responses per conversation in this window."""
-        for conv in np.unique(rows["conv"]).tolist():
-            mine = rows[rows["conv"] == conv]
+        for mine in by_conversation(rows):
+            conv = int(mine["conv"][0])
             if conv not in self._window_rows and len(self._window_rows) >= MAX_CONVS:
                 continue
             self._window_rows.setdefault(conv, mine[:1].copy())

@@ -32,6 +32,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from numpy.lib.recfunctions import repack_fields
 
 from detectors.base import Slice
 from detectors.groups import REPEATED, SECOND, Lens, pack
@@ -39,7 +40,7 @@ from detectors.tables import FEATURES
 from grid_profiles.vocabulary import DANGEROUS, Flag, KindClass, Role
 
 WINDOW: Final = 10 * SECOND
-MAX_ROWS: Final = 1_000_000
+MAX_ROWS: Final = 500_000
 MAX_POINTS: Final = 200_000
 
 _COLUMNS: Final = ["ts", "proto", "role", "conv", "kind", "cause", "point", "size", "flags"]
@@ -94,7 +95,8 @@ class Windower:
         room = MAX_ROWS - self._count
         self.truncated += max(0, len(piece.messages) - room)
         if len(piece.messages) and room > 0:
-            self._rows.append(piece.messages[_COLUMNS][:room])
+            # a view of some columns would keep all the others alive
+            self._rows.append(repack_fields(piece.messages[:room][_COLUMNS]))
             self._count += len(self._rows[-1])
             self._value_changes(piece)
         return closed

@@ -22,7 +22,7 @@ from sensor.track.transactions import BUCKETS, REQUEST, WAYS
 MAX_LEAVES: Final = 4096
 MAX_FRAME: Final = 66_000  # bytes of one frame that are looked at; IP cannot carry more
 
-MESSAGES: Final = 1 << 18
+MESSAGES: Final = 1 << 17
 POINTS: Final = 1 << 20
 """Rows that one call of the engine may write; a frame of coils alone can need 528,000 points."""
 
