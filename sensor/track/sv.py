@@ -110,13 +110,14 @@ def emit_sv(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int,
     _count_frame(stream, context.ts, last, head[SIZE], begins)
     events |= _configuration(table, stream, asdu, head[ASDUS])
     table.seq, table.set, table.set_length = asdu[COUNT], asdu[SET], asdu[SET_LENGTH]
-    before, quality = stream.mark, stream.quality
-    stream.mark, stream.quality = head[SIMULATED], 0
+    quality = stream.quality
+    changed = stream.simulated != head[SIMULATED]
+    stream.simulated = head[SIMULATED]
     asdus = 0
     while good == OK:
         asdus += 1
         events |= _count_sample(table, stream, asdu[COUNT])
-        _measure(stream, buf, asdu[DATA], asdu[DATA_END])
+        changed |= _measure(stream, buf, asdu[DATA], asdu[DATA_END])
         if here >= behind:
             break
         good, here = next_asdu(buf, here, behind, cut, asdu)
@@ -127,7 +128,7 @@ def emit_sv(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int,
     if status != OK and not (status == TRUNCATED and wire_end > end):
         status = MALFORMED
     stream.flags = _flags(stream, head[SIMULATED], status)
-    if not begins and asdus and stream.mark != before:
+    if changed and asdus and not begins:
         events |= 1 << KIND_QUALITY
         table.was[KIND_QUALITY], table.amount[KIND_QUALITY] = quality, np.float64(stream.quality)
     if status == MALFORMED or status != stream.fault:
@@ -147,8 +148,7 @@ def _introduce(memory: Any, names: Any, stream: Any, buf: Any, place: int) -> No
     stream.conv = conversation(
         memory, names, SV, context.src, context.dst, place & 0xFFFF, stream.ident, place >> 16
     )
-    stream.lead = 0
-    stream.level = 0.0
+    stream.lead, stream.level, stream.quality = -1, 0.0, 0
     stream.frames = 0
     stream.wrap = 0
     stream.synch, stream.asdus, stream.name = -1, -1, 0
@@ -162,6 +162,7 @@ def _start(memory: Any, stream: Any, found: int) -> int:
     stream.revision = -1
     stream.layout = -1
     stream.fault = OK
+    stream.quality = 0
     table.amount[KIND_FIRST] = np.nan
     other = other_source(table, found, memory.context.ts - SILENCE) if stream.ident else np.int64(-1)
     if other >= 0:
@@ -248,34 +249,56 @@ def _count_unseen(table: Any, stream: Any, count: int, seen: int, asdus: int) ->
 
 
 @kernel
-def _measure(stream: Any, buf: Any, at: int, end: int) -> None:
-    """Energy, quality and zero crossings of one sample of pairs; other layouts are left alone."""
+def _measure(stream: Any, buf: Any, at: int, end: int) -> bool:
+    """Energy, quality and zero crossings of one sample of pairs; other layouts are left alone.
+
+    Returns whether the quality of a channel changed.
+    """
     if (end - at) % PAIR or end == at:
-        return
+        return False
     channels = min((end - at) // PAIR, CHANNELS)
-    energy, channel = stream.energy, stream.channel
-    largest, mark, quality, lead = np.int64(-1), stream.mark, np.int64(0), stream.lead
-    here = np.int64(0)
+    if stream.lead < 0 or stream.lead >= channels:
+        _follow_largest(stream, buf, at, channels)
+    energy, latest = stream.energy, stream.latest
+    here = at
+    changed = stream.sampled == 0  # a window begins with what is, not with what was or-ed before
     for i in range(channels):
-        value = signed(be32(buf, at), 32)
-        state = be32(buf, at + 4)
-        at += PAIR
-        energy[i] += np.float64(value) * np.float64(value)
-        channel[i] |= state
-        quality |= state
-        mark = (mark * 31) ^ state
-        if i == lead:
-            here = value
-        if stream.level == 0.0 and abs(value) > largest:
-            largest, stream.lead = abs(value), i  # the very first sample: follow what swings most
-            here = value
-    if stream.level == 0.0:
-        stream.level = 1e-9
+        value = np.float64(signed(be32(buf, here), 32))
+        energy[i] += value * value
+        if be32(buf, here + 4) != latest[i]:
+            changed = True
+        here += PAIR
+    if changed:
+        changed = _qualities(stream, buf, at, channels)
     stream.sampled += 1
-    stream.mark = mark
-    stream.quality |= quality
-    stream.states |= quality
-    _cross(stream, np.float64(here))
+    _cross(stream, np.float64(signed(be32(buf, at + PAIR * stream.lead), 32)))
+    return changed
+
+
+@kernel
+def _follow_largest(stream: Any, buf: Any, at: int, channels: int) -> None:
+    """Until the energy of a window is known, the frequency is that of the largest value."""
+    largest = np.int64(-1)
+    for i in range(channels):
+        value = abs(signed(be32(buf, at + PAIR * i), 32))
+        if value > largest:
+            largest, stream.lead = value, i
+
+
+@kernel
+def _qualities(stream: Any, buf: Any, at: int, channels: int) -> bool:
+    """Note the quality of each channel; returns whether one changed."""
+    latest, channel = stream.latest, stream.channel
+    changed = False
+    stream.quality = 0
+    for i in range(channels):
+        state = be32(buf, at + PAIR * i + 4)
+        changed |= state != latest[i]
+        latest[i] = state
+        channel[i] |= state
+        stream.quality |= state
+    stream.states |= stream.quality
+    return changed
 
 
 @kernel
@@ -397,4 +420,4 @@ def _effective(memory: Any, stream: Any, row: Any, base: int) -> None:
             memory, row, POINT_RMS, base | i, rms * scale, quality if quality < 0x80000000 else np.int64(-1)
         )
     stream.lead = lead
-    stream.level = max(most / 8.0, 1e-9)
+    stream.level = most / 8.0

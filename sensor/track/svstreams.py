@@ -38,8 +38,8 @@ SV_STREAM: Final = np.dtype(
         ("naming", "i8"),  # length of datSet, -1 absent
         ("asdus", "i8"),  # in one frame
         ("layout", "i8"),  # bytes of a sample
-        ("mark", "i8"),  # changes when the quality of any channel or the simulation bit does
-        ("quality", "i8"),  # all channels of the last frame, or-ed
+        ("simulated", "i8"),  # simulation bit of the last frame
+        ("quality", "i8"),  # of the last sample, all channels or-ed
         ("fault", "i8"),  # status of the last frame
         ("flags", "i8"),  # of the last frame
         # the window
@@ -66,6 +66,7 @@ SV_STREAM: Final = np.dtype(
         ("closing", "f8"),  # where last
         ("energy", "f8", (CHANNELS,)),
         ("channel", "i8", (CHANNELS,)),  # quality of each channel, or-ed
+        ("latest", "i8", (CHANNELS,)),  # quality of each channel in the last sample
     ]
 )
 
