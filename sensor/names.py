@@ -24,6 +24,13 @@ MAC, IPV4, IPV6 = 1, 4, 6
 MAC_TEXT = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 CONVERSATION = struct.Struct("<hiiHiH")  # proto, client, server, port, sub (text id), vlan
 TABLE_FULL = "(table full)"
+SV_METRICS = {
+    0xFF00: "frequency",
+    0xFF01: "samples lost",
+    0xFF02: "samples repeated",
+    0xFF03: "longest pause",
+    0xFF04: "quality",
+}
 MODBUS_TABLES = {0: "coil", 1: "discrete input", 3: "input register", 4: "holding register"}
 
 
@@ -161,9 +168,10 @@ class Names:
         if style == "modbus":
             table = MODBUS_TABLES.get((point >> 16) & 0xFF, f"table {(point >> 16) & 0xFF}")
             return f"unit {point >> 24} {table} {point & 0xFFFF}"
-        if style == "goose":
+        if style in ("goose", "sv"):
             base, entry = self.text(point >> 16), point & 0xFFFF
-            return base if entry == ANY_POINT else f"{base} [{entry}]"
+            metric = SV_METRICS.get(entry, str(entry)) if style == "sv" else str(entry)
+            return base if entry == ANY_POINT else f"{base} [{metric}]"
         return self.text(point) if style == "text" else str(point)
 
     def counters(self) -> dict[str, int]:

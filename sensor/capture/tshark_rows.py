@@ -137,7 +137,7 @@ class ProfileRows:
     ) -> Callable[[Fields], int]:
         """Object code of a message (``entry`` ANY_POINT) or, before its entry number, of a point (None)."""
         functions: list[Callable[[Fields], int]] = []
-        goose = self.profile.points_format == "goose"
+        goose = self.profile.points_format in ("goose", "sv")
         for one in alternatives:
             if one.terms:
                 functions.append(_integer64(compiler.number((one,))))
@@ -205,7 +205,7 @@ class ProfileRows:
         code = self._point_point(fields) if self._own_point else message[10]
         if self._own_point and code == MISSING:
             return None
-        if self._own_point and self.profile.points_format == "goose":
+        if self._own_point and self.profile.points_format in ("goose", "sv"):
             code |= entry
         value = self._point_value(fields)
         return (

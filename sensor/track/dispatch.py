@@ -9,8 +9,9 @@ from sensor.track.goose import emit_goose
 from sensor.track.iec104 import emit_iec104
 from sensor.track.modbus import emit_modbus
 from sensor.track.state import IEC104, MODBUS
+from sensor.track.sv import emit_sv
 from sensor.wire.iec104 import iec104_length
-from sensor.wire.link import TYPE_GOOSE
+from sensor.wire.link import TYPE_GOOSE, TYPE_SV
 from sensor.wire.modbus import modbus_length
 from sensor.wire.status import FOREIGN
 
@@ -61,4 +62,6 @@ def emit_ethernet(
     """Write the rows of one frame behind its ethertype ``kind``; False when it is not of a protocol here."""
     if kind == TYPE_GOOSE:
         return emit_goose(memory, names, buf, at, end, wire_end, vlan)
+    if kind == TYPE_SV:
+        return emit_sv(memory, names, buf, at, end, wire_end, vlan)
     return False

@@ -16,6 +16,7 @@ from grid_profiles.vocabulary import MESSAGE, POINT, Role
 from sensor.jit import kernel
 from sensor.names import Names
 from sensor.track.streams import STREAMS, clear_streams
+from sensor.track.svstreams import SV_TABLE
 from sensor.track.table import FULL, MAX_ENTRIES, intern
 from sensor.track.transactions import BUCKETS, REQUEST, WAYS
 
@@ -95,6 +96,8 @@ class Count(IntEnum):
     FOREIGN = 19
     UNDECODED_BYTES = 20
     CLAIMED = 21
+    SV_FRAMES = 22
+    SV_EVICTED = 23
     CONFLICTS = 22
     REORDERED = 23
     OUTSIDE = 24
@@ -156,6 +159,7 @@ MEMORY: Final = np.dtype(
         ("hosts", HOST, (MAX_ENTRIES,)),  # by endpoint id
         ("requests", REQUEST, (BUCKETS * WAYS,)),  # of Modbus
         ("streams", STREAMS),
+        ("sv", SV_TABLE),
         ("messages", MESSAGE, (MESSAGES,)),
         ("points", POINT, (POINTS,)),
     ]

@@ -23,6 +23,7 @@ TYPE_IPV4: Final = 0x0800
 TYPE_ARP: Final = 0x0806
 TYPE_IPV6: Final = 0x86DD
 TYPE_GOOSE: Final = 0x88B8
+TYPE_SV: Final = 0x88BA
 
 
 @kernel

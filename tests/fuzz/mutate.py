@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 
+from tests.lab import bus as b
 from tests.lab import frames as f
 
 NASTY = (0, 1, 2, 3, 4, 5, 7, 8, 0x61, 0x68, 0x7F, 0x80, 0x81, 0x82, 0x83, 0xA1, 0xA2, 0xAB, 0xFD, 0xFE, 0xFF)
@@ -151,5 +152,19 @@ def good_frames() -> list[bytes]:
     frames.append((0, f.goose_frame("01:0c:cd:01:00:01", "02:00:00:00:00:07", 1, body, vlan=5)))
     frames.append((0, f.goose_frame("01:0c:cd:01:00:01", "02:00:00:00:00:07", 1, body, vlan=None)))
     frames += [frames[-1], frames[-2]] * 10
+    frames += [(0, frame) for frame in bus_frames()]
     frames.append((0, f.udp_frame(*IP4, 5000, 53, b"?")))
     return [data for _, data in frames]
+
+
+def bus_frames() -> list[bytes]:
+    """What a process bus carries beside GOOSE."""
+    samples = [
+        b.sv_asdu(n, b.sv_data(b.sv_wave(n)), dataset="LD/LLN0$d", rate=4000) for n in range(3998, 4002)
+    ]
+    return [
+        b.sv_frame(b.sv_pdu(samples[:1]), vlan=None),
+        b.sv_frame(b.sv_pdu(samples[1:2]), vlan=None),
+        b.sv_frame(b.sv_pdu(samples[2:]), vlan=4),
+        b.sv_frame(b.sv_pdu([b.sv_asdu(n, bytes(24), sv_id="x") for n in range(3)]), simulation=True),
+    ] * 5

@@ -91,7 +91,7 @@ def native_rows(batch: MessageBatch, names: Names) -> list[Message]:
 
 def _object(row: dict[str, Any], names: Names) -> Object:
     point: int = row["point"]
-    if point != ABSENT and names.protocol(row["proto"]) == "goose":
+    if point != ABSENT and names.protocol(row["proto"]) in ("goose", "sv"):
         return names.text(point >> 16), point & 0xFFFF
     return point
 
@@ -104,6 +104,20 @@ def _message(row: dict[str, Any], names: Names) -> Message:
     row["conv"] = names.conversation(row["conv"]).key
     row["name"], row["ident"] = names.text(row["name"]), names.text(row["ident"])
     return Message(**row)
+
+
+KNOWN = {"tcp", "udp", "ip", "ethernet", "modbus", "iec104", "goose"}
+UNKNOWN_ETHERTYPES = {0x88BA}
+"""What the reference reads, and what only the native engine does."""
+
+
+def comparable(native: list[Message], reference: list[Message]) -> tuple[list[Message], list[Message]]:
+    """Rows of both sides without the frames that the reference does not read."""
+    skip = {row.frame for row in native if row.proto not in KNOWN}
+    skip |= {row.frame for row in reference if row.proto == "ethernet" and row.kind in UNKNOWN_ETHERTYPES}
+    return [row for row in native if row.frame not in skip], [
+        row for row in reference if row.frame not in skip
+    ]
 
 
 def difference(native: list[Message], reference: list[Message]) -> str:
