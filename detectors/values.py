@@ -181,6 +181,10 @@ class ValueLearner:
         }
 
 
+ROOM: Final = 1_024
+"""Points that the columns of a run hold at first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The band of one point; ``constant`` says that it never moved while learning.
@@ -214,8 +218,10 @@ class Values:
         self.lens = lens
         self._clocks = _clocks(lens)
         self.limits = value_limits(baseline, budget)
-        self._by_run: dict[tuple[int, int], Limits | None] = {}
-        self._last: dict[tuple[int, int], float] = {}
+        self._bands: list[Limits] = []  # of this run's points, by number
+        self._numbers: dict[tuple[int, int], int] = {}  # of a point of this run; -1 has no limits
+        self._low, self._high, self._last = (np.full(ROOM, np.nan) for _ in range(3))
+        self._states = np.zeros(ROOM, bool)
         self._refused = 0
 
     def counters(self) -> dict[str, int]:
@@ -225,44 +231,73 @@ class Values:
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
         points, groups = _point_groups(piece, self._clocks)
-        outside: list[_Outside] = []
-        moved: set[int] = set()
-        for start, end in groups:
-            limits = self._find(points[start])
-            if limits is None:
-                continue
-            values, before = (
-                points["value"][start:end],
-                self._step_to(points[start], points["value"][end - 1]),
-            )
-            if limits.state and not np.isnan(before) and bool(np.any(values != before)):
-                moved.add(_device(points[start], piece))
-            out = np.flatnonzero((values < limits.low) | (values > limits.high))
-            if len(out):
-                worst = int(out[np.argmax(np.maximum(limits.low - values[out], values[out] - limits.high))])
-                last = before if worst == 0 else float(values[worst - 1])
-                outside.append(_Outside(points[start + worst], limits, last))
+        watched = self._watched(points, groups)
+        if not watched:
+            return []
+        numbers, starts, sizes = (np.array(column) for column in zip(*watched, strict=True))
+        at = np.repeat(starts - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
+        values = points["value"][at]
+        of = np.repeat(np.arange(len(numbers)), sizes)
+        before, self._last[numbers] = self._last[numbers], points["value"][starts + sizes - 1]
+        changed = self._states[numbers] & ~np.isnan(before)
+        changed &= np.logical_or.reduceat(values != before[of], np.cumsum(sizes) - sizes)
+        moved = {_device(points[start], piece) for start in starts[changed].tolist()}
+        out = (values < self._low[numbers][of]) | (values > self._high[numbers][of])
+        outside = [
+            self._worst(points[starts[i] : starts[i] + sizes[i]], self._bands[numbers[i]], float(before[i]))
+            for i in np.unique(of[out]).tolist()
+        ]
         self._refused += max(0, len(outside) - MAX_FINDINGS)
         gross = Counter(_device(o.row, piece) for o in outside if o.gross)
         forged = {device for device, count in gross.items() if count >= SEVERAL and device not in moved}
         return [self._finding(o, piece, _device(o.row, piece) in forged) for o in outside[:MAX_FINDINGS]]
 
-    def _step_to(self, row: Any, last: float) -> float:
-        """The value before this slice, NaN unknown; remembers the slice's last one."""
-        key = (int(row["conv"]), int(row["point"]))
-        if len(self._last) >= MAX_POINTS and key not in self._last:
-            return float("nan")
-        before, self._last[key] = self._last.get(key, float("nan")), last
-        return before
+    @staticmethod
+    def _worst(points: npt.NDArray[Any], limits: Limits, before: float) -> _Outside:
+        """The value farthest out."""
+        values = points["value"]
+        worst = int(np.argmax(np.maximum(limits.low - values, values - limits.high)))
+        return _Outside(points[worst], limits, before if worst == 0 else float(values[worst - 1]))
 
-    def _find(self, row: Any) -> Limits | None:
-        key = (int(row["conv"]), int(row["point"]))
-        if key not in self._by_run:
-            if len(self._by_run) >= MAX_POINTS:
-                self._by_run.clear()
-            words = (self.lens.conv(key[0]), self.lens.names.point(int(row["proto"]), key[1]))
-            self._by_run[key] = self.limits.get(words)
-        return self._by_run[key]
+    def _watched(self, points: npt.NDArray[Any], groups: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+        """(number, first row, rows) of the groups whose points have limits."""
+        if not groups:
+            return []
+        starts = np.array([start for start, _ in groups])
+        firsts = zip(points["conv"][starts].tolist(), points["point"][starts].tolist(), strict=True)
+        found = []
+        for (start, end), key in zip(groups, firsts, strict=True):
+            number = self._numbers.get(key)
+            if number is None:
+                number = self._number(key, int(points["proto"][start]))
+            if number >= 0:
+                found.append((number, start, end - start))
+        return found
+
+    def _number(self, key: tuple[int, int], proto: int) -> int:
+        """Number of a point met for the first time; -1 without limits or room."""
+        if len(self._numbers) >= MAX_POINTS:
+            return -1
+        limits = self.limits.get((self.lens.conv(key[0]), self.lens.names.point(proto, key[1])))
+        self._numbers[key] = number = len(self._bands) if limits else -1
+        if limits:
+            self._bands.append(limits)
+            if number >= len(self._low):
+                self._grow()
+            self._low[number], self._high[number], self._states[number] = (
+                limits.low,
+                limits.high,
+                limits.state,
+            )
+        return number
+
+    def _grow(self) -> None:
+        room = 2 * len(self._low)
+        self._low, self._high, self._last = (
+            np.r_[column, np.full(room - len(column), np.nan)]
+            for column in (self._low, self._high, self._last)
+        )
+        self._states = np.r_[self._states, np.zeros(room - len(self._states), bool)]
 
     def _finding(self, outside: _Outside, piece: Slice, forged: bool) -> Finding:
         row, limits = outside.row, outside.limits
