@@ -28,6 +28,9 @@ class NativeEngine:
     ----------
     names : Names
         Tables that give endpoints, texts and conversations their numbers; shared with other engines.
+    drop_copies : bool
+        Do not decode a frame whose very bytes were captured less than a millisecond before (two mirrored
+        ports that see the same traffic). The second copy of PRP and HSR is never decoded.
 
     Attributes
     ----------
@@ -37,9 +40,10 @@ class NativeEngine:
         Frames with data that no native decoder read.
     """
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, drop_copies: bool = False) -> None:
         self.names = names
         self._memory = make_memory(names)
+        self._memory["drop_copies"][0] = drop_copies
         self._tables = Tables(names.endpoints, names.texts, names.conversations)
         self._pool = self._memory["streams"]["pool"][0]
         self._pool.setflags(write=False)

@@ -8,11 +8,15 @@ from sensor.jit import kernel
 from sensor.track.goose import emit_goose
 from sensor.track.iec104 import emit_iec104
 from sensor.track.modbus import emit_modbus
-from sensor.track.state import IEC104, MODBUS
+from sensor.track.ptp import emit_ptp
+from sensor.track.redundancy import emit_supervision
+from sensor.track.state import IEC104, MODBUS, PTP
 from sensor.track.sv import emit_sv
 from sensor.wire.iec104 import iec104_length
-from sensor.wire.link import TYPE_GOOSE, TYPE_SV
+from sensor.wire.link import TYPE_GOOSE, TYPE_PTP, TYPE_SV
 from sensor.wire.modbus import modbus_length
+from sensor.wire.octets import be16
+from sensor.wire.redundancy import TYPE_PRP
 from sensor.wire.status import FOREIGN
 
 
@@ -52,6 +56,8 @@ def emit_pdu(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -
 @kernel
 def emit_datagram(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int, wire_end: int) -> bool:
     """Write the rows of one UDP payload ``buf[at:end]``; False when it is not of this protocol."""
+    if proto == PTP:
+        return emit_ptp(memory, names, buf, at, end, wire_end, be16(buf, at - 6), 0)
     return False
 
 
@@ -64,4 +70,8 @@ def emit_ethernet(
         return emit_goose(memory, names, buf, at, end, wire_end, vlan)
     if kind == TYPE_SV:
         return emit_sv(memory, names, buf, at, end, wire_end, vlan)
+    if kind == TYPE_PTP:
+        return emit_ptp(memory, names, buf, at, end, wire_end, 0, vlan)
+    if kind == TYPE_PRP:
+        return emit_supervision(memory, names, buf, at, end, wire_end, vlan)
     return False

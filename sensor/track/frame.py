@@ -12,6 +12,7 @@ import numpy as np
 
 from sensor.jit import kernel
 from sensor.track.dispatch import emit_datagram, emit_ethernet
+from sensor.track.redundancy import is_copy
 from sensor.track.state import (
     CLAIMED,
     ETHERNET,
@@ -76,6 +77,10 @@ def decode_frames(
         context.src = 0
         context.dst = 0
         begin = np.int64(offset[i])
+        if link[i] == 1 and size == wirelen[i] and is_copy(memory, data, begin, begin + size):
+            claimed[i] = CLAIMED
+            memory.counters[_CLAIMED] += 1
+            continue
         taken = _frame(memory, names, pool, data, begin, begin + size, link[i], np.int64(wirelen[i]))
         claimed[i] = taken
         memory.counters[_CLAIMED] += taken == CLAIMED

@@ -98,6 +98,8 @@ class Count(IntEnum):
     CLAIMED = 21
     SV_FRAMES = 22
     SV_EVICTED = 23
+    DUPLICATES = 24
+    COPIES = 25
     CONFLICTS = 22
     REORDERED = 23
     OUTSIDE = 24
@@ -120,6 +122,11 @@ SHORTCUTS: Final = 8192
 
 SHORTCUT: Final = np.dtype([("high", "u8"), ("low", "u8"), ("ident", "i8")])
 """Number of an address or a conversation by its plain integers: most frames come from whom we just met."""
+
+COPY_SLOTS: Final = 1 << 15
+
+COPY: Final = np.dtype([("hash", "u8"), ("ts", "i8")])
+"""A frame that was seen, by the hash of its bytes."""
 
 CONTEXT: Final = np.dtype(
     [
@@ -160,6 +167,8 @@ MEMORY: Final = np.dtype(
         ("requests", REQUEST, (BUCKETS * WAYS,)),  # of Modbus
         ("streams", STREAMS),
         ("sv", SV_TABLE),
+        ("copies", COPY, (COPY_SLOTS,)),
+        ("drop_copies", "i8"),  # also frames that two mirrored ports gave
         ("messages", MESSAGE, (MESSAGES,)),
         ("points", POINT, (POINTS,)),
     ]

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from sensor.jit import kernel
 from sensor.wire.octets import be16
+from sensor.wire.redundancy import HSR_TAG, TYPE_HSR
 from sensor.wire.status import MALFORMED, OK, TRUNCATED, UNSUPPORTED
 
 MAX_TAGS: Final = 4
@@ -24,6 +25,7 @@ TYPE_ARP: Final = 0x0806
 TYPE_IPV6: Final = 0x86DD
 TYPE_GOOSE: Final = 0x88B8
 TYPE_SV: Final = 0x88BA
+TYPE_PTP: Final = 0x88F7
 
 
 @kernel
@@ -44,7 +46,17 @@ def parse_link(buf: Any, start: int, end: int, link: int) -> tuple[int, int, int
         at = start + 14
         tags = 0
         vid = 0
-        while kind == 0x8100 or kind == 0x88A8 or kind == 0x9100:
+        ring = False
+        while kind == 0x8100 or kind == 0x88A8 or kind == 0x9100 or kind == TYPE_HSR:
+            if kind == TYPE_HSR:
+                if ring:
+                    return MALFORMED, kind, at, start, vid
+                if end - at < HSR_TAG:
+                    return TRUNCATED, kind, at, start, vid
+                ring = True
+                kind = be16(buf, at + 4)
+                at += HSR_TAG
+                continue
             if tags == MAX_TAGS:
                 return MALFORMED, kind, at, start, vid
             if end - at < 4:

@@ -167,4 +167,10 @@ def bus_frames() -> list[bytes]:
         b.sv_frame(b.sv_pdu(samples[1:2]), vlan=None),
         b.sv_frame(b.sv_pdu(samples[2:]), vlan=4),
         b.sv_frame(b.sv_pdu([b.sv_asdu(n, bytes(24), sv_id="x") for n in range(3)]), simulation=True),
+        b.ptp_frame(b.ptp(b.ANNOUNCE, b.ptp_announce())),
+        b.with_hsr(b.ptp_frame(b.ptp(b.MANAGEMENT, b.ptp_management(1, 0x2005))), 3),
+        b.with_trailer(b.ptp_frame(b.ptp(b.SYNC)), 3),
+        f.udp_frame(*IP4, 319, 319, b.ptp(b.PDELAY_RESP, domain=255)),
+        b.prp_supervision(3, 23, bytes(12)),
+        b.prp_supervision(4, more=b"\x1e\6\2\0\0\0\0\x99\0\0"),
     ] * 5

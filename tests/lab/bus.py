@@ -82,3 +82,75 @@ def sv_frame(
     size = 8 + len(pdu) if length is None else length
     head = struct.pack("!HHHH", appid, size, 0x8000 if simulation else 0, 0)
     return eth(dst, src, ETH_SV, head + pdu, () if vlan is None else (Vlan(vlan, 4),))
+
+
+# --- PTP (IEEE 1588-2008) and redundancy (IEC 62439-3) ------------------------------------------------------
+
+ETH_PTP, ETH_PRP, ETH_HSR = 0x88F7, 0x88FB, 0x892F
+SYNC, DELAY_REQ, PDELAY_REQ, PDELAY_RESP = 0, 1, 2, 3
+FOLLOW_UP, DELAY_RESP, PDELAY_FOLLOW_UP, ANNOUNCE, SIGNALLING, MANAGEMENT = 8, 9, 10, 11, 12, 13
+PTP_BODY = {0: 10, 1: 10, 2: 20, 3: 20, 8: 10, 9: 20, 10: 20, 11: 30, 12: 10, 13: 14}
+CLOCK = bytes.fromhex("00b0aefffe01f920")
+
+
+def ptp(
+    kind: int,
+    body: bytes | None = None,
+    *,
+    domain: int = 0,
+    clock: bytes = CLOCK,
+    seq: int = 1,
+    correction: int = 0,
+    version: int = 2,
+    length: int | None = None,
+) -> bytes:
+    """One message; ``correction`` in ns/65536; without a body, zeros of the kind's size."""
+    body = bytes(PTP_BODY.get(kind, 0)) if body is None else body
+    size = 34 + len(body) if length is None else length
+    head = struct.pack("!BBHBBHq4x", kind, version, size, domain, 0, 0, correction)
+    return head + clock + struct.pack("!HHBb", 1, seq, 5, 0) + body
+
+
+def ptp_announce(
+    *, grandmaster: bytes = CLOCK, priority1: int = 128, clock_class: int = 6, steps: int = 1
+) -> bytes:
+    """Body of an Announce."""
+    quality = struct.pack("!BBBHB", priority1, clock_class, 0x21, 0x4E5D, 128)
+    return bytes(10) + struct.pack("!hx", 37) + quality + grandmaster + struct.pack("!HB", steps, 0x20)
+
+
+def ptp_management(action: int, ident: int, data: bytes = b"", tlv: int = 1) -> bytes:
+    """Body of a Management message with one TLV."""
+    part = struct.pack("!HHH", tlv, 2 + len(data), ident) + data
+    return b"\xff" * 10 + bytes([1, 1, action, 0]) + part
+
+
+def ptp_frame(message: bytes, *, src: str = "00:b0:ae:01:f9:20", vlan: int | None = None) -> bytes:
+    """Ethernet frame of a PTP message, padded."""
+    return eth("01:1b:19:00:00:00", src, ETH_PTP, message, () if vlan is None else (vlan,), pad=True)
+
+
+def prp_supervision(
+    seq: int = 1,
+    kind: int = 20,
+    station: bytes = bytes.fromhex("020000000011"),
+    *,
+    version: int = 1,
+    more: bytes = b"\0\0",
+    src: str = "02:00:00:00:00:11",
+) -> bytes:
+    """Ethernet frame of a supervision message: version, sequence number, TLVs."""
+    body = struct.pack("!HH", version, seq) + bytes([kind, len(station)]) + station + more
+    return eth("01:15:4e:00:01:00", src, ETH_PRP, body, pad=True)
+
+
+def with_trailer(frame: bytes, seq: int, lan: int = 0xA, tags: int = 0) -> bytes:
+    """The frame with a redundancy control trailer; ``lan`` 0xA or 0xB."""
+    size = len(frame) + 6 - 14 - 4 * tags
+    return frame + struct.pack("!HHH", seq, lan << 12 | size, ETH_PRP)
+
+
+def with_hsr(frame: bytes, seq: int, path: int = 0) -> bytes:
+    """The untagged frame with an HSR tag behind its addresses."""
+    size = len(frame) - 14 + 6
+    return frame[:12] + struct.pack("!HHH", ETH_HSR, path << 12 | size, seq) + frame[12:]

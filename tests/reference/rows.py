@@ -107,7 +107,7 @@ def _message(row: dict[str, Any], names: Names) -> Message:
 
 
 KNOWN = {"tcp", "udp", "ip", "ethernet", "modbus", "iec104", "goose"}
-UNKNOWN_ETHERTYPES = {0x88BA}
+UNKNOWN_ETHERTYPES = {0x88BA, 0x88F7, 0x88FB, 0x892F}
 """What the reference reads, and what only the native engine does."""
 
 

@@ -1,0 +1,92 @@
+"""Redundant networks: their supervision messages, and the second copy of a frame, which is not decoded.
+
+A sensor that hears both LANs of PRP, both directions of an HSR ring, or two mirrored ports, gets every frame
+twice. A second copy is known by a hash over the whole frame without its LAN: a sender who only reuses the
+number of another frame hides nothing. One table, direct-mapped: a collision costs a copy that is decoded,
+nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from grid_profiles.vocabulary import Flag
+from sensor.jit import kernel
+from sensor.track.state import (
+    COPY_SLOTS,
+    PRP_SUPERVISION,
+    ROLE_PUBLISHER,
+    Count,
+    conversation,
+    open_row,
+)
+from sensor.track.table import intern
+from sensor.wire.octets import be16
+from sensor.wire.redundancy import HSR_TAG, TYPE_HSR, lan_field, parse_supervision
+from sensor.wire.status import FOREIGN, MALFORMED, OK
+
+DUPLICATE_NS: Final = 400_000_000
+"""EntryForgetTime of IEC 62439-3: a sequence number is not used again before."""
+
+COPY_NS: Final = 1_000_000
+"""Mirrored ports give copies within this; nothing sends equal frames so fast."""
+
+_MALFORMED = int(Flag.MALFORMED)
+_TRUNCATED = int(Flag.TRUNCATED)
+_DUPLICATES = int(Count.DUPLICATES)
+_COPIES = int(Count.COPIES)
+_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
+
+
+@kernel
+def is_copy(memory: Any, buf: Any, begin: int, end: int) -> bool:
+    """Was this whole Ethernet frame here before? Counts it when so, remembers it when not."""
+    field = lan_field(buf, begin, end)
+    if field < 0 and memory.drop_copies == 0:
+        return False
+    skip = field if field >= 0 else end
+    h = np.uint64(end - begin)
+    for i in range(begin, end):
+        if i != skip and i != skip + 1:
+            h = (h ^ np.uint64(buf[i])) * np.uint64(0x9E3779B97F4A7C15)
+            h ^= h >> np.uint64(32)
+    entry = memory.copies[np.int64(h & np.uint64(COPY_SLOTS - 1))]
+    ts = memory.context.ts
+    if entry.hash == h and abs(ts - entry.ts) <= (DUPLICATE_NS if field >= 0 else COPY_NS):
+        memory.counters[_DUPLICATES if field >= 0 else _COPIES] += 1
+        return True
+    entry.hash = h
+    entry.ts = ts
+    return False
+
+
+@kernel
+def emit_supervision(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int, vlan: int) -> bool:
+    """One frame behind its ethertype; False when nothing is in it."""
+    context = memory.context
+    context.role = ROLE_PUBLISHER
+    context.stream = -1
+    row = open_row(memory, PRP_SUPERVISION, 0)
+    status, station = parse_supervision(buf, at, end, row)
+    if status == FOREIGN:
+        memory.cursor[0] -= 1
+        return False
+    if status != OK and wire_end > end:
+        row.flags |= np.uint32(_TRUNCATED)
+    elif status == MALFORMED or row.kind < 0:
+        row.flags |= np.uint32(_MALFORMED)
+    row.size = wire_end - at
+    if at >= 22 and be16(buf, at - 8) == TYPE_HSR:
+        row.size += HSR_TAG
+    if station >= 0:
+        key = memory.scratch
+        for i in range(6):
+            octet = np.int64(buf[station + i])
+            key[3 * i] = _DIGITS[octet >> 4]
+            key[3 * i + 1] = _DIGITS[octet & 15]
+            key[3 * i + 2] = 0x3A
+        row.point = intern(names.texts, key, 0, 17)
+    row.conv = conversation(memory, names, PRP_SUPERVISION, context.src, context.dst, 0, 0, vlan)
+    return True
