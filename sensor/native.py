@@ -1,7 +1,7 @@
 """The native engine: a FrameBatch in, a MessageBatch out, one compiled loop in between.
 
-Decodes Ethernet, VLAN, IPv4/6, TCP, UDP and, on their ports and ethertypes, Modbus/TCP, IEC 60870-5-104
-and GOOSE. Every other frame becomes one row that says who sent to whom (protocols ``tcp``, ``udp``, ``ip``,
+Decodes Ethernet, VLAN, IPv4/6, TCP, UDP and, on their ports and ethertypes, the protocols whose profiles say
+``native``. Every other frame becomes one row that says who sent to whom (protocols ``tcp``, ``udp``, ``ip``,
 ``ethernet``), so that no traffic is invisible; frames that another engine should look at are told in
 ``unclaimed``. State is bounded (``sensor.track``); no frame can make it raise.
 """

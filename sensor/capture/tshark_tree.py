@@ -98,7 +98,10 @@ class Tree:
 
 
 class Group(Tree):
-    """Fields of one point; then what it carries from before its start, then the head of the message.
+    """What a point carries from before its start; then its own fields, then the head of the message.
+
+    Between the last point of a header and the first of the next stand the fields of that next header: what
+    is carried comes first, so that they are not taken for the point's own.
 
     Parameters
     ----------
@@ -123,7 +126,7 @@ class Group(Tree):
         return name in self._items or name in self._carried or name in self._head
 
     def _item(self, name: str, nth: int) -> Item | None:
-        items = self._items.get(name) or self._carried.get(name) or self._head.get(name)
+        items = self._carried.get(name) or self._items.get(name) or self._head.get(name)
         if items is None or nth >= len(items):
             return None
         return items[nth]

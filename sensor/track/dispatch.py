@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from sensor.jit import kernel
+from sensor.track.dlms import emit_dlms, emit_dlms_datagram
+from sensor.track.dnp3 import emit_dnp3, emit_dnp3_datagram
 from sensor.track.goose import emit_goose
 from sensor.track.iec104 import emit_iec104
 from sensor.track.modbus import emit_modbus
 from sensor.track.ptp import emit_ptp
 from sensor.track.redundancy import emit_supervision
-from sensor.track.state import IEC104, MODBUS, PTP
+from sensor.track.state import DLMS, DNP3, IEC104, MODBUS, PTP
 from sensor.track.sv import emit_sv
-from sensor.wire.iec104 import iec104_length
+from sensor.wire.dlms import dlms_length
+from sensor.wire.dnp3 import dnp3_length, dnp3_next
+from sensor.wire.iec104 import iec104_length, iec104_next
 from sensor.wire.link import TYPE_GOOSE, TYPE_PTP, TYPE_SV
 from sensor.wire.modbus import modbus_length
 from sensor.wire.octets import be16
@@ -27,7 +31,21 @@ def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
         return modbus_length(buf, at, end)
     if proto == IEC104:
         return iec104_length(buf, at, end)
+    if proto == DNP3:
+        return dnp3_length(buf, at, end)
+    if proto == DLMS:
+        return dlms_length(buf, at, end)
     return FOREIGN, 0
+
+
+@kernel
+def next_start(proto: int, buf: Any, at: int, end: int) -> int:
+    """Where in foreign bytes from ``at`` on a PDU can begin; ``end`` where it has no start octets."""
+    if proto == IEC104:
+        return iec104_next(buf, at, end)
+    if proto == DNP3:
+        return dnp3_next(buf, at, end)
+    return end
 
 
 @kernel
@@ -37,6 +55,10 @@ def pdu_head(proto: int) -> int:
         return 8
     if proto == IEC104:
         return 12
+    if proto == DNP3:
+        return 10
+    if proto == DLMS:
+        return 9
     return 4
 
 
@@ -51,6 +73,10 @@ def emit_pdu(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -
         emit_modbus(memory, names, buf, at, end)
     elif proto == IEC104:
         emit_iec104(memory, names, buf, at, end)
+    elif proto == DNP3:
+        emit_dnp3(memory, names, buf, at, end)
+    elif proto == DLMS:
+        emit_dlms(memory, names, buf, at, end)
 
 
 @kernel
@@ -58,6 +84,10 @@ def emit_datagram(memory: Any, names: Any, proto: int, buf: Any, at: int, end: i
     """Write the rows of one UDP payload ``buf[at:end]``; False when it is not of this protocol."""
     if proto == PTP:
         return emit_ptp(memory, names, buf, at, end, wire_end, be16(buf, at - 6), 0)
+    if proto == DNP3:
+        return emit_dnp3_datagram(memory, names, buf, at, end, wire_end)
+    if proto == DLMS:
+        return emit_dlms_datagram(memory, names, buf, at, end, wire_end)
     return False
 
 

@@ -15,7 +15,7 @@ from grid_profiles.loader import NATIVE_IDS
 from grid_profiles.vocabulary import MESSAGE, POINT, Role
 from sensor.jit import kernel
 from sensor.names import Names
-from sensor.track.streams import STREAMS, clear_streams
+from sensor.track.streams import SLOT, STREAMS, clear_streams
 from sensor.track.svstreams import SV_TABLE
 from sensor.track.table import FULL, MAX_ENTRIES, intern
 from sensor.track.transactions import BUCKETS, REQUEST, WAYS
@@ -159,6 +159,7 @@ MEMORY: Final = np.dtype(
         ("unit_text", "i8", (256,)),  # text id of "unit N"
         ("scratch", "u1", (64,)),
         ("shortcuts", SHORTCUT, (SHORTCUTS,)),
+        ("fragment", "u1", (SLOT,)),  # a message put together from blocks or segments
         ("where", "i8", (8,)),
         ("tags", "i8", (MAX_LEAVES,)),
         ("begins", "i8", (MAX_LEAVES,)),

@@ -15,11 +15,10 @@ import numpy as np
 
 from grid_profiles.vocabulary import Flag
 from sensor.jit import kernel
-from sensor.track.dispatch import emit_pdu, pdu_head, pdu_length
+from sensor.track.dispatch import emit_pdu, next_start, pdu_head, pdu_length
 from sensor.track.state import (
     CLAIMED,
     FRAMING,
-    IEC104,
     OPEN,
     ROLE_CLIENT,
     ROLE_SERVER,
@@ -311,7 +310,7 @@ def _pdus(
             return
         else:
             begin = at
-            at = _next_start(buf, at + 1, end) if proto == IEC104 else end
+            at = next_start(proto, buf, at + 1, end)
             memory.counters[_UNDECODED] += at - begin
 
 
@@ -325,16 +324,6 @@ def _long(
         return
     _emit(memory, names, proto, buf, at, end, need)
     half.skip = at + need - end
-
-
-@kernel
-def _next_start(buf: Any, at: int, end: int) -> int:
-    """IEC-104: the next octets that can begin an APDU, start and a length that the standard allows."""
-    while at < end:
-        if buf[at] == 0x68 and (at + 1 == end or 4 <= buf[at + 1] <= 253):
-            return at
-        at += 1
-    return at
 
 
 @kernel

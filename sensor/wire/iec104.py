@@ -83,6 +83,16 @@ def iec104_length(buf: Any, at: int, end: int) -> tuple[int, int]:
 
 
 @kernel
+def iec104_next(buf: Any, at: int, end: int) -> int:
+    """The next octets that can begin an APDU, start and a length that the standard allows."""
+    while at < end:
+        if buf[at] == START and (at + 1 == end or MIN_LENGTH <= buf[at + 1] <= MAX_LENGTH):
+            return at
+        at += 1
+    return at
+
+
+@kernel
 def parse_iec104(buf: Any, at: int, end: int, row: Any) -> None:
     """Fill ``row`` from the complete APDU ``buf[at:end]``."""
     row.size = end - at

@@ -251,7 +251,7 @@ def _values(fields: list[Occurrence], tshark: TsharkMap) -> Iterator[dict[str, o
     ahead = fields[: starts[0]] if starts else []
     for place, end in zip(starts, [*starts[1:], len(fields)][: len(starts)], strict=True):
         carried = [find(fields[:place], name, -1) for name in tshark.values.carry]
-        layers = (fields[place:end], [here for here in carried if here], ahead)
+        layers = ([here for here in carried if here], fields[place:end], ahead)
         seen: list[Occurrence] = []
         for layer in layers:
             known = {here.name for here in seen}
