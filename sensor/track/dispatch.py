@@ -9,12 +9,14 @@ from sensor.track.goose import emit_goose
 from sensor.track.iec104 import emit_iec104
 from sensor.track.modbus import emit_modbus
 from sensor.track.mqtt import emit_mqtt
-from sensor.track.state import IEC104, MODBUS, MQTT
+from sensor.track.opcua import emit_opcua
+from sensor.track.state import IEC104, MODBUS, MQTT, OPCUA
 from sensor.track.sv import emit_sv
 from sensor.wire.iec104 import iec104_length
 from sensor.wire.link import TYPE_GOOSE, TYPE_SV
 from sensor.wire.modbus import modbus_length
 from sensor.wire.mqtt import mqtt_length
+from sensor.wire.opcua import opcua_length
 from sensor.wire.status import FOREIGN
 
 
@@ -27,6 +29,8 @@ def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
         return iec104_length(buf, at, end)
     if proto == MQTT:
         return mqtt_length(buf, at, end)
+    if proto == OPCUA:
+        return opcua_length(buf, at, end)
     return FOREIGN, 0
 
 
@@ -53,6 +57,8 @@ def emit_pdu(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -
         emit_iec104(memory, names, buf, at, end)
     elif proto == MQTT:
         emit_mqtt(memory, names, buf, at, end)
+    elif proto == OPCUA:
+        emit_opcua(memory, names, buf, at, end)
 
 
 @kernel

@@ -1,9 +1,13 @@
-"""Good frames of the protocols of industrial IoT: MQTT."""
+"""Good frames of protocols of industrial IoT: MQTT, OPC UA."""
 
 from __future__ import annotations
 
+import struct
+import uuid
+
 from tests.lab import frames as f
 from tests.lab import mqtt as m
+from tests.lab import opcua as u
 
 S = 1_000_000_000
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
@@ -73,6 +77,67 @@ def mqtt_frames() -> list[f.Stamped]:
     return frames
 
 
+def opcua_frames() -> list[f.Stamped]:
+    """A session with every service that is looked into, chunks and segment borders, and a secured one."""
+    url, uri = "opc.tcp://plc:4840", "urn:plc"
+    opening = u.request(446, struct.pack("<III", 0, 0, 1) + u.string(None) + bytes(4))
+    opened = u.response(449, bytes(24) + u.string(None))
+    power, other, number = u.node("Feeder.P", 2), u.node("Feeder.Q", 2), u.node(5001, 2)
+    value = u.data_value(u.variant(11, struct.pack("<d", 2.5)), 0, 4, bytes(8))
+    session = [
+        (0, u.hello(url)),
+        (1, u.ACK),
+        (0, u.opening(1, opening)),
+        (1, u.opening(1, opened)),
+        (0, u.msg(2, 2, u.request(428, u.string(url) + u.array() + u.array()))),
+        (1, u.msg(2, 2, u.response(431, u.array(u.endpoint(url, uri))))),
+        (0, u.msg(3, 3, u.create_session(url, "urn:hmi"))),
+        (1, u.msg(3, 3, u.create_session_response(url, uri))),
+        (0, u.msg(4, 4, u.activate_session("operator", b"secret"))),
+        (1, u.msg(4, 4, u.response(470, u.string(None) + u.array() + u.array()))),
+        (0, u.msg(5, 5, u.read(power, other))),
+        (1, u.msg(5, 5, u.read_response(value, value))),
+        (0, u.msg(6, 6, u.read(number)) + u.msg(7, 7, u.browse(u.node(85)))),
+        (1, u.msg(6, 6, u.read_response(value)) + u.msg(7, 7, u.response(530, u.array() + u.array()))),
+        (0, u.msg(8, 8, u.write((power, value), (other, value)))),
+        (1, u.msg(8, 8, u.response(676, u.array(bytes(4), struct.pack("<I", 0x80740000)) + u.array()))),
+        (0, u.msg(9, 9, u.call(u.node("valve", 2), u.node("open", 2)))),
+        (1, u.msg(9, 9, u.response(397, b"", 0x80340000))),
+        (0, u.msg(10, 10, u.monitor((power, 1), (other, 2)))),
+        (0, u.msg(11, 11, u.request(826, u.array()))),
+        (0, u.msg(12, 12, u.read(u.node(uuid.UUID(int=7), 2)))),
+        (1, u.msg(12, 12, u.read_response(value))),
+    ]
+    session += [(0, piece) for piece in u.chunks(13, 13, u.read(*[power] * 40), 500)]
+    session += [(1, piece) for piece in u.chunks(13, 13, u.read_response(*[value] * 40), 300)]
+    long = u.msg(16, 16, u.write((power, u.data_value(u.variant(15, u.string(bytes(500)))))))
+    session += [(0, long[:300]), (0, long[300:]), (0, u.msg(17, 17, u.request(452, b""), kind=b"CLO"))]
+    noise = bytes(range(7, 120))
+    secret = [
+        (0, u.hello(url)),
+        (1, u.ACK),
+        (0, u.opening(1, noise, u.BASIC)),
+        (1, u.opening(1, noise, u.BASIC)),
+        (0, u.message(b"MSG", struct.pack("<II", 7, 3) + noise)),
+        (1, u.message(b"MSG", struct.pack("<II", 7, 3) + noise, b"C")),
+        (1, u.message(b"MSG", struct.pack("<II", 7, 3) + noise)),
+        (1, u.error(0x80820000, "no")),
+    ]
+    frames: list[f.Stamped] = []
+    for port, sent in (
+        (40000, session),
+        (40001, secret),
+        (40002, [(1, u.reverse_hello(uri, url)), *session[:6]]),
+    ):
+        talk = f.Talk(CLIENT, SERVER, 4840, port)
+        talk.open(0)
+        for number_sent, (side, data) in enumerate(sent, 1):
+            (talk.server if side else talk.client)(number_sent * S, data)
+        talk.close(1000 * S)
+        frames += talk.frames
+    return frames
+
+
 def iiot_frames() -> list[bytes]:
     """All of them, without their times."""
-    return [data for _, data in mqtt_frames()]
+    return [data for frames in (mqtt_frames(), opcua_frames()) for _, data in frames]

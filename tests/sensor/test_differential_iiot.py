@@ -10,6 +10,10 @@ Every difference that may remain is named here, with who is right; anything else
 - MQTT: a topic alias holds for one direction (5.0, 3.3.2.3.4), for tshark in both. Without CONNECT the native
   engine learns the version from CONNACK or from what fits a SUBSCRIBE, tshark does not. Native is right. A
   payload that is empty has a point of tshark's only where several messages share a frame. Neither is wrong.
+- OPC UA: tshark 4.0 reads what is encrypted as if it were not, so that sequence number, request id and now
+  and then a service are ciphertext; the native engine knows the channel from its opening. tshark names a
+  string, then a GUID, before a number, the native engine the first node there is. A user name inside a value
+  is none of the session's. An aborted message has its error natively only. Native is right.
 """
 
 from __future__ import annotations
@@ -28,16 +32,16 @@ from grid_profiles.vocabulary import Flag
 from sensor.engines import open_engine
 from sensor.table import message_table
 from sensor.track.streams import SLOT
-from tests.fuzz.iiot import mqtt_frames
+from tests.fuzz.iiot import mqtt_frames, opcua_frames
 from tests.lab.frames import Stamped, write_pcap
 from tests.sensor.test_differential import MASK, corpus, same
 
 pytestmark = [pytest.mark.tshark, pytest.mark.skipif(not shutil.which("tshark"), reason="no tshark here")]
 
-PROTOCOLS = ("mqtt",)
+PROTOCOLS = ("mqtt", "opcua")
 IDS = [NATIVE_IDS[name] for name in PROTOCOLS]
-BUILT: dict[str, Callable[[], list[Stamped]]] = {"mqtt": mqtt_frames}
-CAPTURES = [found for name in ("mqtt",) for found in corpus(f"protocols/{name}__*")]
+BUILT: dict[str, Callable[[], list[Stamped]]] = {"mqtt": mqtt_frames, "opcua": opcua_frames}
+CAPTURES = [found for name in PROTOCOLS for found in corpus(f"protocols/{name}__*")]
 
 
 def decoded(path: Path, engine: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -68,19 +72,35 @@ def decoded(path: Path, engine: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 def check(native: pd.DataFrame, tshark: pd.DataFrame) -> None:
     """Every column of every row."""
     assert len(native) == len(tshark)
-    long = native["size"] > SLOT
+    long = (native["size"] > SLOT).to_numpy()
     for column in set(native.columns) - {"flags", "bits"}:
         wrong = ~same(native[column], tshark[column])
         if column in ("frame", "ts", "time", "value"):
-            wrong &= ~long.to_numpy()
+            wrong &= ~long
+        if "bits" in native:
+            wrong &= ~better(column, native, tshark)
         assert not wrong.any(), told(column, native, tshark, wrong)
 
 
+def better(column: str, native: pd.DataFrame, tshark: pd.DataFrame) -> Any:
+    """Rows in which the native engine is known to say more or less, and to be right."""
+    opcua = native["protocol"] == "opcua"
+    secret = opcua & (native["bits"] & int(Flag.ENCRYPTED) != 0)
+    if column in ("kind", "kind_name", "class", "seq", "state"):
+        return secret
+    if column == "ident":
+        return opcua & (native["kind"] == 634)
+    if column in ("point", "name"):
+        return opcua & native["point"].str.startswith("i=") & (tshark["point"] != "")
+    return np.zeros(len(native), bool)
+
+
 def check_flags(native: pd.DataFrame, tshark: pd.DataFrame) -> None:
-    mine, theirs = native["bits"] & MASK, tshark["bits"] & MASK
+    secret = native["bits"] & int(Flag.ENCRYPTED)
+    mine, theirs = native["bits"] & MASK, (tshark["bits"] & MASK) | secret
     assert (mine == theirs).all(), told("bits", native, tshark, (mine != theirs).to_numpy())
     bad = int(Flag.MALFORMED)
-    lax = (tshark["bits"] & bad != 0) & (native["bits"] & bad == 0)
+    lax = (tshark["bits"] & bad != 0) & (native["bits"] & bad == 0) & (secret == 0)
     assert not lax.any(), told("bits", native, tshark, lax.to_numpy())
 
 
