@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from sensor.jit import kernel
+from sensor.track.coap import emit_coap, emit_coap_datagram
 from sensor.track.goose import emit_goose
 from sensor.track.iec104 import emit_iec104
 from sensor.track.modbus import emit_modbus
 from sensor.track.mqtt import emit_mqtt
 from sensor.track.opcua import emit_opcua
-from sensor.track.state import IEC104, MODBUS, MQTT, OPCUA
+from sensor.track.state import COAP, IEC104, MODBUS, MQTT, OPCUA
 from sensor.track.sv import emit_sv
+from sensor.wire.coap import coap_length
 from sensor.wire.iec104 import iec104_length
 from sensor.wire.link import TYPE_GOOSE, TYPE_SV
 from sensor.wire.modbus import modbus_length
@@ -31,6 +33,8 @@ def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
         return mqtt_length(buf, at, end)
     if proto == OPCUA:
         return opcua_length(buf, at, end)
+    if proto == COAP:
+        return coap_length(buf, at, end)
     return FOREIGN, 0
 
 
@@ -59,11 +63,15 @@ def emit_pdu(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -
         emit_mqtt(memory, names, buf, at, end)
     elif proto == OPCUA:
         emit_opcua(memory, names, buf, at, end)
+    elif proto == COAP:
+        emit_coap(memory, names, buf, at, end)
 
 
 @kernel
 def emit_datagram(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int, wire_end: int) -> bool:
     """Write the rows of one UDP payload ``buf[at:end]``; False when it is not of this protocol."""
+    if proto == COAP:
+        return emit_coap_datagram(memory, names, buf, at, end, wire_end)
     return False
 
 

@@ -1,10 +1,11 @@
-"""Good frames of protocols of industrial IoT: MQTT, OPC UA."""
+"""Good frames of protocols of industrial IoT: MQTT, OPC UA, CoAP."""
 
 from __future__ import annotations
 
 import struct
 import uuid
 
+from tests.lab import coap as c
 from tests.lab import frames as f
 from tests.lab import mqtt as m
 from tests.lab import opcua as u
@@ -138,6 +139,41 @@ def opcua_frames() -> list[f.Stamped]:
     return frames
 
 
+def coap_frames() -> list[f.Stamped]:
+    """Requests and responses, observation, empty messages, over UDP (IPv4, IPv6) and TCP."""
+    frames: list[f.Stamped] = []
+    wide = [(c.HOST, b"plc"), (c.PORT, b"\x16\x33"), *c.path("/a/b"), (c.QUERY, b"x=1"), (60, b"\1\0")]
+    sent = [
+        (0, c.message(c.CON, c.GET, 1, b"a1", [*c.path("/3303/0/5700"), (c.OBSERVE, b"")])),
+        (1, c.message(c.ACK, 0, 1)),
+        (1, c.message(c.CON, c.CONTENT, 50, b"a1", [(c.OBSERVE, b"\1"), (c.FORMAT, b"")], b"{}")),
+        (0, c.message(c.ACK, 0, 50)),
+        (0, c.message(c.CON, c.PUT, 2, b"a2", wide, b"on")),
+        (1, c.message(c.ACK, c.CHANGED, 2, b"a2")),
+        (0, c.message(c.NON, c.POST, 3, b"a3", [*c.path("/5/0/2"), (c.FORMAT, b"\x2a")], bytes(200))),
+        (1, c.message(c.NON, c.NOT_FOUND, 51, b"a3", [], b"no such thing")),
+        (0, c.message(c.CON, c.DELETE, 4, b"", c.path("/x"))),
+        (1, c.message(c.RST, 0, 4)),
+        (1, c.message(c.CON, c.GET, 52, b"b1", c.path("/rd"))),
+        (0, c.message(c.ACK, c.CREATED, 52, b"b1", [(8, b"loc"), (8, b"ation")])),
+    ]
+    for client, server in ((CLIENT, SERVER), ("fe80::1", "fe80::2")):
+        for number, (side, data) in enumerate(sent, 1):
+            ends = (client, server, 40000, 5683) if side == 0 else (server, client, 5683, 40000)
+            frames.append((number * S, f.udp_frame(*ends, data)))
+    talk = f.Talk(CLIENT, SERVER, 5683)
+    talk.open(0)
+    talk.client(S, c.tcp_message(c.CSM))
+    talk.server(2 * S, c.tcp_message(c.CSM))
+    talk.client(3 * S, c.tcp_message(c.GET, b"a1", c.path("/t")))
+    talk.server(4 * S, c.tcp_message(c.CONTENT, b"a1", [], b"{}"))
+    talk.client(5 * S, c.tcp_message(c.PUT, b"a2", wide, b"x" * 300))
+    talk.server(6 * S, c.tcp_message(c.CHANGED, b"a2"))
+    talk.client(7 * S, c.tcp_message(c.RELEASE))
+    talk.close(8 * S)
+    return frames + talk.frames
+
+
 def iiot_frames() -> list[bytes]:
     """All of them, without their times."""
-    return [data for frames in (mqtt_frames(), opcua_frames()) for _, data in frames]
+    return [data for frames in (mqtt_frames(), opcua_frames(), coap_frames()) for _, data in frames]

@@ -14,6 +14,10 @@ Every difference that may remain is named here, with who is right; anything else
   and then a service are ciphertext; the native engine knows the channel from its opening. tshark names a
   string, then a GUID, before a number, the native engine the first node there is. A user name inside a value
   is none of the session's. An aborted message has its error natively only. Native is right.
+- CoAP: values are the native engine's only. tshark calls an option malformed whose number it does not know;
+  the standard does not (RFC 7252 5.4.1). A token used again keeps its first path for tshark, which also reads
+  paths as ASCII and ports of more than two octets as 4294967295, gives payloads in blocks their whole length
+  with the last block, and over TCP reads only the first message of a segment. Native is right.
 """
 
 from __future__ import annotations
@@ -32,16 +36,20 @@ from grid_profiles.vocabulary import Flag
 from sensor.engines import open_engine
 from sensor.table import message_table
 from sensor.track.streams import SLOT
-from tests.fuzz.iiot import mqtt_frames, opcua_frames
+from tests.fuzz.iiot import coap_frames, mqtt_frames, opcua_frames
 from tests.lab.frames import Stamped, write_pcap
 from tests.sensor.test_differential import MASK, corpus, same
 
 pytestmark = [pytest.mark.tshark, pytest.mark.skipif(not shutil.which("tshark"), reason="no tshark here")]
 
-PROTOCOLS = ("mqtt", "opcua")
+PROTOCOLS = ("mqtt", "opcua", "coap")
 IDS = [NATIVE_IDS[name] for name in PROTOCOLS]
-BUILT: dict[str, Callable[[], list[Stamped]]] = {"mqtt": mqtt_frames, "opcua": opcua_frames}
-CAPTURES = [found for name in PROTOCOLS for found in corpus(f"protocols/{name}__*")]
+BUILT: dict[str, Callable[[], list[Stamped]]] = {
+    "mqtt": mqtt_frames,
+    "opcua": opcua_frames,
+    "coap": coap_frames,
+}
+CAPTURES = [found for name in PROTOCOLS for found in corpus(f"protocols/{name}*")]
 
 
 def decoded(path: Path, engine: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -56,6 +64,7 @@ def decoded(path: Path, engine: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         messages.append(table)
         own = batch.points[np.isin(batch.points["proto"], IDS)]
         columns: dict[str, Any] = {name: own[name] for name in ("frame", "kind", "value", "quality")}
+        columns["protocol"] = [run.names.protocol(int(p)) for p in own["proto"]]
         columns["point"] = [
             run.names.point(int(p), int(x)) for p, x in zip(own["proto"], own["point"], strict=True)
         ]
@@ -90,6 +99,11 @@ def better(column: str, native: pd.DataFrame, tshark: pd.DataFrame) -> Any:
         return secret
     if column == "ident":
         return opcua & (native["kind"] == 634)
+    coap = native["protocol"] == "coap"
+    if column == "value":
+        return coap & tshark["value"].isna()
+    if column in ("point", "name") and (tshark[column] == ":4294967295").any():
+        return coap
     if column in ("point", "name"):
         return opcua & native["point"].str.startswith("i=") & (tshark["point"] != "")
     return np.zeros(len(native), bool)
@@ -101,6 +115,7 @@ def check_flags(native: pd.DataFrame, tshark: pd.DataFrame) -> None:
     assert (mine == theirs).all(), told("bits", native, tshark, (mine != theirs).to_numpy())
     bad = int(Flag.MALFORMED)
     lax = (tshark["bits"] & bad != 0) & (native["bits"] & bad == 0) & (secret == 0)
+    lax &= native["protocol"] != "coap"
     assert not lax.any(), told("bits", native, tshark, lax.to_numpy())
 
 
@@ -116,7 +131,7 @@ def compare(path: Path) -> int:
     (native, native_points), (tshark, tshark_points) = decoded(path, "native"), decoded(path, "tshark")
     check(native, tshark)
     check_flags(native, tshark)
-    check(native_points, tshark_points)
+    check(native_points[native_points["protocol"] != "coap"].reset_index(drop=True), tshark_points)
     return len(native)
 
 
