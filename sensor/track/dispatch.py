@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from sensor.jit import kernel
+from sensor.track.bacnet import emit_bacnet
 from sensor.track.coap import emit_coap, emit_coap_datagram
 from sensor.track.goose import emit_goose
 from sensor.track.iec104 import emit_iec104
 from sensor.track.modbus import emit_modbus
 from sensor.track.mqtt import emit_mqtt
 from sensor.track.opcua import emit_opcua
-from sensor.track.state import COAP, IEC104, MODBUS, MQTT, OPCUA
+from sensor.track.state import BACNET, COAP, IEC104, MODBUS, MQTT, OPCUA
 from sensor.track.sv import emit_sv
 from sensor.wire.coap import coap_length
 from sensor.wire.iec104 import iec104_length
@@ -72,6 +73,8 @@ def emit_datagram(memory: Any, names: Any, proto: int, buf: Any, at: int, end: i
     """Write the rows of one UDP payload ``buf[at:end]``; False when it is not of this protocol."""
     if proto == COAP:
         return emit_coap_datagram(memory, names, buf, at, end, wire_end)
+    if proto == BACNET:
+        return emit_bacnet(memory, names, buf, at, end, wire_end)
     return False
 
 

@@ -1,10 +1,11 @@
-"""Good frames of protocols of industrial IoT: MQTT, OPC UA, CoAP."""
+"""Good frames of protocols of industrial IoT: MQTT, OPC UA, CoAP, BACnet/IP."""
 
 from __future__ import annotations
 
 import struct
 import uuid
 
+from tests.lab import bacnet as b
 from tests.lab import coap as c
 from tests.lab import frames as f
 from tests.lab import mqtt as m
@@ -174,6 +175,83 @@ def coap_frames() -> list[f.Stamped]:
     return frames + talk.frames
 
 
+def bacnet_frames() -> list[f.Stamped]:
+    """Every PDU type, the services that name objects, values of every type, link and network messages."""
+    point, name = b.reference(0, 1), b.tag(7, b.text("Pump 1"), True)
+    event = b.tag(0, b"\1") + b.tag(1, b.oid(8, 77)) + b.tag(2, b.oid(0, 4)) + b.wrap(3, b.tag(1, b"\1"))
+    file = b.tag(12, b.oid(10, 1), True)
+    many = b.tag(0, b.oid(0, 1)) + b.wrap(
+        1, b.tag(2, b"\x55"), b.wrap(4, b.real(1.5)), b.tag(2, b"\x4d"), b.wrap(4, name)
+    )
+    refused = b.tag(2, b"\x55") + b.wrap(5, b.tag(9, b"\2", True), b.tag(9, b"\x20", True))
+    many += b.tag(0, b.oid(1, 2)) + b.wrap(1, refused)
+    written = b.wrap(1, b.tag(0, b"\x55"), b.wrap(2, b.tag(2, b"\7", True)), b.tag(3, b"\x08"))
+    monitored = b.tag(0, b"\1") + b.tag(1, b.oid(0, 4))
+    asked = [
+        b.ask(b.READ, point),
+        b.ask(b.READ, b.reference(8, 4194303, 77)),
+        b.ask(b.WRITE, b.reference(1, 2) + b.wrap(3, b.real(3.0)) + b.tag(4, b"\x08")),
+        b.ask(b.READ_MANY, b.tag(0, b.oid(0, 1)) + b.wrap(1, b.tag(0, b"\x55"), b.tag(0, b"\x6f"))),
+        b.ask(b.WRITE_MANY, b.tag(0, b.oid(1, 2)) + written),
+        b.ask(5, monitored + b.tag(2, b"\1") + b.tag(3, b"\x3c")),
+        b.ask(28, monitored + b.wrap(4, b.tag(0, b"\x55"))),
+        b.ask(6, file + b.wrap(0, b.tag(3, b"\0", True) + b.tag(2, b"\x64", True))),
+        b.ask(7, file + b.wrap(0, b.tag(3, b"\0", True) + b.tag(6, b"data", True))),
+        b.ask(10, b.wrap(0, b.tag(1, b.oid(2, 9)))),
+        b.ask(11, b.tag(12, b.oid(2, 9), True)),
+        b.ask(b.SILENCE, b.tag(1, b"\1") + b.tag(2, b.text("pw"))),
+        b.ask(b.RESTART, b.tag(0, b"\1")),
+        b.ask(26, b.reference(20, 1, 131)),
+        b.ask(29),
+        b.tell(8, b.tag(0, b"\1") + b.tag(1, b"\5")),
+        b.tell(7, b.tag(2, b.oid(2, 3))),
+        b.tell(7, b.tag(3, b.text("pump"))),
+        b.tell(6, b"\xa4\x7e\1\1\1\xb4\1\2\3\4"),
+    ]
+    values = [
+        b.real(21.5),
+        b.tag(5, struct.pack("!d", 2.25), True),
+        b.tag(2, b"\7", True),
+        b.tag(3, b"\xff", True),
+    ]
+    values += [b"\x11", b.tag(9, b"\3", True), b"\x00", name]
+    told = [
+        *(b.answer(b.READ, point + b.wrap(3, value)) for value in values),
+        b.answer(b.READ, b.reference(8, 77, 77) + b.wrap(3, name)),
+        b.answer(b.READ_MANY, many),
+        b.answer(29, b.wrap(0, b.tag(0, b.oid(0, 4))) + b.tag(1, b"\0")),
+        b.done(b.WRITE),
+        b.error(b.WRITE, 2, 40),
+        bytes([0x60, 5, 9]),
+        bytes([0x71, 5, 4]),
+        bytes([0x41, 5, 1, 2]),
+        b.ask(1, b.changes(77, 0, 4, b.real(1.0))),
+        b.ask(2, event),
+        b.tell(
+            0,
+            b.tag(12, b.oid(8, 77), True) + b.tag(2, b"\x05\xc4", True) + b.tag(9, b"\3", True) + b"\x21\x0f",
+        ),
+        b.tell(1, b.tag(12, b.oid(8, 77), True) + b.tag(12, b.oid(2, 3), True) + name),
+        b.tell(2, b.changes(77, 0, 4, b.real(1.0))),
+        b.tell(3, event),
+    ]
+    sent = [(0, b.unicast(apdu)) for apdu in asked] + [(1, b.unicast(apdu)) for apdu in told]
+    sent += [
+        (0, b.bvlc(0, b"\0\x30")),
+        (0, b.bvlc(2, b"")),
+        (0, b.bvlc(5, b"\0\x3c")),
+        (0, b.broadcast(b.tell(8))),
+    ]
+    sent += [(0, b.bvlc(4, b"\x0a\0\0\1\xba\xc0\x01\x00" + b.tell(8))), (0, b.network(0)), (0, b.network(18))]
+    sent.append((0, b.unicast(b.ask(12, point), 0x2C, b"\0\5\1\x09" + b"\0\6\1\x08" + b"\xfe")))
+    frames = []
+    for number, (side, data) in enumerate(sent, 1):
+        ends = (CLIENT, SERVER) if side == 0 else (SERVER, CLIENT)
+        frames.append((number * S, f.udp_frame(*ends, 47808, 47808, data)))
+    return frames
+
+
 def iiot_frames() -> list[bytes]:
     """All of them, without their times."""
-    return [data for frames in (mqtt_frames(), opcua_frames(), coap_frames()) for _, data in frames]
+    talks = (mqtt_frames(), opcua_frames(), coap_frames(), bacnet_frames())
+    return [data for frames in talks for _, data in frames]

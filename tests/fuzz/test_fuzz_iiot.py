@@ -15,7 +15,7 @@ from tests.fuzz.test_fuzz_native import BATCH, SCALE, check
 from tests.lab import frames as f
 from tests.reference.run import Native, Shot, frame_batch
 
-TCP_PORTS, UDP_PORTS = (1883, 4840, 5683), (5683,)
+TCP_PORTS, UDP_PORTS = (1883, 4840, 5683), (5683, 47808)
 
 
 class IiotMutator(Mutator):
