@@ -177,7 +177,7 @@ class Compiler:
 
         def number_shown(fields: Fields) -> Number | None:
             text = fields.shown(name, nth)
-            return None if text is None else number_of(text)
+            return None if text is None or len(text) > MAX_TEXT else number_of(text)
 
         return number_shown if plain else _chosen(term, shown, number_shown)
 

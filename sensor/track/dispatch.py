@@ -5,21 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from sensor.jit import kernel
+from sensor.track.bacnet import emit_bacnet
+from sensor.track.coap import emit_coap, emit_coap_datagram
 from sensor.track.dlms import emit_dlms, emit_dlms_datagram
 from sensor.track.dnp3 import emit_dnp3, emit_dnp3_datagram
 from sensor.track.goose import emit_goose
 from sensor.track.iec104 import emit_iec104
 from sensor.track.modbus import emit_modbus
+from sensor.track.mqtt import emit_mqtt
+from sensor.track.opcua import emit_opcua
 from sensor.track.ptp import emit_ptp
 from sensor.track.redundancy import emit_supervision
-from sensor.track.state import DLMS, DNP3, IEC104, MODBUS, PTP
+from sensor.track.state import BACNET, COAP, DLMS, DNP3, IEC104, MODBUS, MQTT, OPCUA, PTP
 from sensor.track.sv import emit_sv
+from sensor.wire.coap import coap_length
 from sensor.wire.dlms import dlms_length
 from sensor.wire.dnp3 import dnp3_length, dnp3_next
 from sensor.wire.iec104 import iec104_length, iec104_next
 from sensor.wire.link import TYPE_GOOSE, TYPE_PTP, TYPE_SV
 from sensor.wire.modbus import modbus_length
+from sensor.wire.mqtt import mqtt_length
 from sensor.wire.octets import be16
+from sensor.wire.opcua import opcua_length
 from sensor.wire.redundancy import TYPE_PRP
 from sensor.wire.status import FOREIGN
 
@@ -35,6 +42,12 @@ def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
         return dnp3_length(buf, at, end)
     if proto == DLMS:
         return dlms_length(buf, at, end)
+    if proto == MQTT:
+        return mqtt_length(buf, at, end)
+    if proto == OPCUA:
+        return opcua_length(buf, at, end)
+    if proto == COAP:
+        return coap_length(buf, at, end)
     return FOREIGN, 0
 
 
@@ -77,6 +90,12 @@ def emit_pdu(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -
         emit_dnp3(memory, names, buf, at, end)
     elif proto == DLMS:
         emit_dlms(memory, names, buf, at, end)
+    elif proto == MQTT:
+        emit_mqtt(memory, names, buf, at, end)
+    elif proto == OPCUA:
+        emit_opcua(memory, names, buf, at, end)
+    elif proto == COAP:
+        emit_coap(memory, names, buf, at, end)
 
 
 @kernel
@@ -88,6 +107,10 @@ def emit_datagram(memory: Any, names: Any, proto: int, buf: Any, at: int, end: i
         return emit_dnp3_datagram(memory, names, buf, at, end, wire_end)
     if proto == DLMS:
         return emit_dlms_datagram(memory, names, buf, at, end, wire_end)
+    if proto == COAP:
+        return emit_coap_datagram(memory, names, buf, at, end, wire_end)
+    if proto == BACNET:
+        return emit_bacnet(memory, names, buf, at, end, wire_end)
     return False
 
 
