@@ -5,15 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from sensor.jit import kernel
+from sensor.track.dns import emit_dns, emit_dns_tcp
 from sensor.track.goose import emit_goose
 from sensor.track.iec104 import emit_iec104
 from sensor.track.modbus import emit_modbus
-from sensor.track.state import IEC104, MODBUS
+from sensor.track.profinet import emit_profinet
+from sensor.track.small import emit_arp, emit_internet, emit_ntp
+from sensor.track.state import DNS, IEC104, LLMNR, MDNS, MODBUS, NTP
 from sensor.track.sv import emit_sv
+from sensor.wire.dns import dns_length
 from sensor.wire.iec104 import iec104_length
-from sensor.wire.link import TYPE_GOOSE, TYPE_SV
+from sensor.wire.link import TYPE_ARP, TYPE_GOOSE, TYPE_PROFINET, TYPE_SV
 from sensor.wire.modbus import modbus_length
+from sensor.wire.octets import be16
 from sensor.wire.status import FOREIGN
+
+__all__ = ["emit_datagram", "emit_ethernet", "emit_internet", "emit_pdu", "pdu_head", "pdu_length"]
 
 
 @kernel
@@ -23,6 +30,8 @@ def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
         return modbus_length(buf, at, end)
     if proto == IEC104:
         return iec104_length(buf, at, end)
+    if proto == DNS:
+        return dns_length(buf, at, end)
     return FOREIGN, 0
 
 
@@ -33,6 +42,8 @@ def pdu_head(proto: int) -> int:
         return 8
     if proto == IEC104:
         return 12
+    if proto == DNS:
+        return 14
     return 4
 
 
@@ -47,11 +58,18 @@ def emit_pdu(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -
         emit_modbus(memory, names, buf, at, end)
     elif proto == IEC104:
         emit_iec104(memory, names, buf, at, end)
+    elif proto == DNS:
+        emit_dns_tcp(memory, names, buf, at, end)
 
 
 @kernel
 def emit_datagram(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int, wire_end: int) -> bool:
     """Write the rows of one UDP payload ``buf[at:end]``; False when it is not of this protocol."""
+    if proto == DNS or proto == MDNS or proto == LLMNR:
+        sport, dport = be16(buf, at - 8), be16(buf, at - 6)
+        return emit_dns(memory, names, proto, buf, at, end, sport, dport, wire_end > end)
+    if proto == NTP:
+        return emit_ntp(memory, names, buf, at, end, wire_end)
     return False
 
 
@@ -64,4 +82,8 @@ def emit_ethernet(
         return emit_goose(memory, names, buf, at, end, wire_end, vlan)
     if kind == TYPE_SV:
         return emit_sv(memory, names, buf, at, end, wire_end, vlan)
+    if kind == TYPE_ARP:
+        return emit_arp(memory, names, buf, at, end, wire_end, vlan)
+    if kind == TYPE_PROFINET:
+        return emit_profinet(memory, names, buf, at, end, wire_end, vlan)
     return False

@@ -24,6 +24,7 @@ TYPE_ARP: Final = 0x0806
 TYPE_IPV6: Final = 0x86DD
 TYPE_GOOSE: Final = 0x88B8
 TYPE_SV: Final = 0x88BA
+TYPE_PROFINET: Final = 0x8892
 
 
 @kernel
