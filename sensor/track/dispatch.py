@@ -9,26 +9,46 @@ from sensor.track.bacnet import emit_bacnet
 from sensor.track.coap import emit_coap, emit_coap_datagram
 from sensor.track.dlms import emit_dlms, emit_dlms_datagram
 from sensor.track.dnp3 import emit_dnp3, emit_dnp3_datagram
+from sensor.track.dns import emit_dns, emit_dns_tcp
 from sensor.track.goose import emit_goose
 from sensor.track.iec104 import emit_iec104
 from sensor.track.modbus import emit_modbus
 from sensor.track.mqtt import emit_mqtt
 from sensor.track.opcua import emit_opcua
+from sensor.track.profinet import emit_profinet
 from sensor.track.ptp import emit_ptp
 from sensor.track.redundancy import emit_supervision
-from sensor.track.state import BACNET, COAP, DLMS, DNP3, IEC104, MODBUS, MQTT, OPCUA, PTP
+from sensor.track.small import emit_arp, emit_internet, emit_ntp
+from sensor.track.state import (
+    BACNET,
+    COAP,
+    DLMS,
+    DNP3,
+    DNS,
+    IEC104,
+    LLMNR,
+    MDNS,
+    MODBUS,
+    MQTT,
+    NTP,
+    OPCUA,
+    PTP,
+)
 from sensor.track.sv import emit_sv
 from sensor.wire.coap import coap_length
 from sensor.wire.dlms import dlms_length
 from sensor.wire.dnp3 import dnp3_length, dnp3_next
+from sensor.wire.dns import dns_length
 from sensor.wire.iec104 import iec104_length, iec104_next
-from sensor.wire.link import TYPE_GOOSE, TYPE_PTP, TYPE_SV
+from sensor.wire.link import TYPE_ARP, TYPE_GOOSE, TYPE_PROFINET, TYPE_PTP, TYPE_SV
 from sensor.wire.modbus import modbus_length
 from sensor.wire.mqtt import mqtt_length
 from sensor.wire.octets import be16
 from sensor.wire.opcua import opcua_length
 from sensor.wire.redundancy import TYPE_PRP
 from sensor.wire.status import FOREIGN
+
+__all__ = ["emit_datagram", "emit_ethernet", "emit_internet", "emit_pdu", "pdu_head", "pdu_length"]
 
 
 @kernel
@@ -48,6 +68,8 @@ def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
         return opcua_length(buf, at, end)
     if proto == COAP:
         return coap_length(buf, at, end)
+    if proto == DNS:
+        return dns_length(buf, at, end)
     return FOREIGN, 0
 
 
@@ -72,6 +94,8 @@ def pdu_head(proto: int) -> int:
         return 10
     if proto == DLMS:
         return 9
+    if proto == DNS:
+        return 14
     return 4
 
 
@@ -96,6 +120,8 @@ def emit_pdu(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -
         emit_opcua(memory, names, buf, at, end)
     elif proto == COAP:
         emit_coap(memory, names, buf, at, end)
+    elif proto == DNS:
+        emit_dns_tcp(memory, names, buf, at, end)
 
 
 @kernel
@@ -111,6 +137,11 @@ def emit_datagram(memory: Any, names: Any, proto: int, buf: Any, at: int, end: i
         return emit_coap_datagram(memory, names, buf, at, end, wire_end)
     if proto == BACNET:
         return emit_bacnet(memory, names, buf, at, end, wire_end)
+    if proto == DNS or proto == MDNS or proto == LLMNR:
+        sport, dport = be16(buf, at - 8), be16(buf, at - 6)
+        return emit_dns(memory, names, proto, buf, at, end, sport, dport, wire_end > end)
+    if proto == NTP:
+        return emit_ntp(memory, names, buf, at, end, wire_end)
     return False
 
 
@@ -127,4 +158,8 @@ def emit_ethernet(
         return emit_ptp(memory, names, buf, at, end, wire_end, 0, vlan)
     if kind == TYPE_PRP:
         return emit_supervision(memory, names, buf, at, end, wire_end, vlan)
+    if kind == TYPE_ARP:
+        return emit_arp(memory, names, buf, at, end, wire_end, vlan)
+    if kind == TYPE_PROFINET:
+        return emit_profinet(memory, names, buf, at, end, wire_end, vlan)
     return False

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from sensor.jit import kernel
-from sensor.track.dispatch import emit_datagram, emit_ethernet
+from sensor.track.dispatch import emit_datagram, emit_ethernet, emit_internet
 from sensor.track.redundancy import is_copy
 from sensor.track.state import (
     CLAIMED,
@@ -72,6 +72,7 @@ def decode_frames(
         context = memory.context
         context.ts = ts[i]
         context.frame = number[i]
+        context.payload = max(np.int64(wirelen[i]) - 14, 0)
         context.flags = 0
         context.stream = -1
         context.src = 0
@@ -104,9 +105,10 @@ def _frame(
         return OPEN
     if kind == TYPE_IPV4 or kind == TYPE_IPV6:
         return _internet(memory, names, pool, data, at, end, kind, wirelen)
+    counters[_ARP] += kind == TYPE_ARP
     if mac >= 0 and emit_ethernet(memory, names, kind, data, at, end, begin + wirelen, vlan & 0xFFF):
         return CLAIMED
-    counters[_ARP if kind == TYPE_ARP else _OTHER] += 1
+    counters[_OTHER] += kind != TYPE_ARP
     _plain(memory, names, ETHERNET, kind, vlan & 0xFFF, wirelen)
     return OPEN
 
@@ -217,6 +219,9 @@ def _internet(
         counters[_ICMP] += 1
     elif proto == 58:
         counters[_ICMP6] += 1
+    stop = min(end, wire_end)
+    if status == OK and emit_internet(memory, names, proto, data, payload, stop, wire_end):
+        return CLAIMED
     _plain(memory, names, IP, proto, 0, wirelen)
     return OPEN
 

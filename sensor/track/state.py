@@ -19,6 +19,7 @@ from sensor.track.streams import SLOT, STREAMS, clear_streams
 from sensor.track.svstreams import SV_TABLE
 from sensor.track.table import FULL, MAX_ENTRIES, intern
 from sensor.track.transactions import BUCKETS, REQUEST, WAYS
+from sensor.wire.text import ROOM
 
 MAX_LEAVES: Final = 4096
 MAX_FRAME: Final = 66_000  # bytes of one frame that are looked at; IP cannot carry more
@@ -145,6 +146,7 @@ CONTEXT: Final = np.dtype(
         ("side", "i8"),  # direction of this segment in its flow, 0 or 1
         ("sport", "i8"),
         ("dport", "i8"),
+        ("payload", "i8"),  # bytes of the frame behind its first 14
     ]
 )
 """What the messages of one frame have in common; one record, reused."""
@@ -160,6 +162,7 @@ MEMORY: Final = np.dtype(
         ("scratch", "u1", (64,)),
         ("shortcuts", SHORTCUT, (SHORTCUTS,)),
         ("fragment", "u1", (SLOT,)),  # a message put together from blocks or segments
+        ("text", "u1", (ROOM,)),  # where a decoder puts text together
         ("where", "i8", (8,)),
         ("tags", "i8", (MAX_LEAVES,)),
         ("begins", "i8", (MAX_LEAVES,)),

@@ -26,6 +26,7 @@ TYPE_IPV6: Final = 0x86DD
 TYPE_GOOSE: Final = 0x88B8
 TYPE_SV: Final = 0x88BA
 TYPE_PTP: Final = 0x88F7
+TYPE_PROFINET: Final = 0x8892
 
 
 @kernel

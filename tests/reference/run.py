@@ -16,7 +16,7 @@ from sensor.names import Limits, Names
 from sensor.native import NativeEngine
 from tests.lab.frames import Stamped
 from tests.reference.decoder import Reference
-from tests.reference.rows import Message, difference, native_rows
+from tests.reference.rows import Message, comparable, difference, native_rows
 
 
 @lru_cache(maxsize=1)
@@ -84,7 +84,7 @@ def decode(frames: Iterable[Stamped | Shot]) -> list[Message]:
     """Messages of the native engine, after checking that the reference says the same in every column."""
     taken = [frame if isinstance(frame, Shot) else Shot(*frame) for frame in frames]
     ours = Native().feed(taken)
-    told = difference(ours, refer(taken))
+    told = difference(*comparable(ours, refer(taken)))
     assert not told, told
     return ours
 
@@ -119,7 +119,7 @@ def compare_capture(path: Path) -> tuple[int, int, str]:
             ]
             messages += len(ours)
             points += sum(len(row.points) for row in ours)
-            told = difference(ours, theirs)
+            told = difference(*comparable(ours, theirs))
             if told:
                 return messages, points, told
     return messages, points, ""

@@ -81,7 +81,7 @@ def test_udp_lower_port_serves() -> None:
 @pytest.mark.parametrize(
     ("packet", "kind"),
     [
-        (f.ipv4(A, B, 1, b"\x08\0\0\0"), 1),
+        (f.ipv4(A, B, 132, b"\x08\0\0\0"), 132),
         (f.ipv4(A, B, 17, UDP, more_fragments=True), 17),
         (f.ipv4(A, B, 6, b"tail of a segment", frag_offset=1480), 6),
         (f.ipv4(A, B, 17, b"\0" * 7), 17),
