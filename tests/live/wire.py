@@ -27,8 +27,9 @@ def missing() -> str:
     """Why live capture cannot be tested here; "" when it can."""
     if os.geteuid() != 0:
         return "live capture needs root: it makes network namespaces"
-    if not shutil.which("ip"):
-        return "live capture needs iproute2: sudo apt-get install iproute2"
+    for tool, package in (("ip", "iproute2"), ("sysctl", "procps")):
+        if not shutil.which(tool):
+            return f"live capture needs {package}: sudo apt-get install {package}"
     probe = PREFIX + "probe"
     made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode == 0
     subprocess.run(["ip", "netns", "del", probe], capture_output=True, check=False)
@@ -50,7 +51,8 @@ def within(namespace: str, *command: str) -> list[str]:
 @contextmanager
 def entered(namespace: str) -> Iterator[None]:
     """This thread's network is the namespace's."""
-    with open("/proc/self/ns/net") as home, open(f"/run/netns/{namespace}") as there:
+    there_path = Path("/run/netns") / namespace
+    with Path("/proc/self/ns/net").open() as home, there_path.open() as there:
         _enter(there.fileno())
         try:
             yield
