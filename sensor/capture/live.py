@@ -29,6 +29,9 @@ MARGIN: Final = SECOND
 TICK: Final = 0.25
 """Seconds between looks at the clock and the interface while nothing comes."""
 
+PACE: Final = 0.1
+"""Least seconds between batches while the ring has room: what comes after decoding costs by the batch."""
+
 FIRST_RETRY, LAST_RETRY = 0.25, 30.0
 """Seconds until the next attempt after one at opening the interface again failed; doubled each time."""
 
@@ -111,7 +114,7 @@ class LiveCapture:
         self._began: float | None = None
         self._ring: Ring | None = None
         self._before = Counters()
-        self._looked = 0.0
+        self._looked = self._taken = 0.0
         self._blind: tuple[float, State] | None = None
         self._gaps: list[str] = []
         self._gap_count = 0
@@ -158,6 +161,7 @@ class LiveCapture:
         self._began = time.monotonic()
         try:
             while True:
+                self._pace()
                 batch = self._ring.take(self.frames + 1, max_bytes)
                 if batch is not None:
                     self._see(True)
@@ -173,6 +177,14 @@ class LiveCapture:
                 self._look()
         finally:
             self._finish()
+
+    def _pace(self) -> None:
+        """Wait for more to come, so that batches are worth their cost."""
+        assert self._ring is not None
+        due = self._taken + PACE
+        while time.monotonic() < due and self._stop_at is None and not self._ring.filling:
+            time.sleep(PACE / 10)
+        self._taken = time.monotonic()
 
     # --- the end ------------------------------------------------------------------------------------
 

@@ -193,6 +193,11 @@ class Ring:
                 self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # reading it clears it
         return self._ready()
 
+    @property
+    def filling(self) -> bool:
+        """Whether a quarter of the ring waits to be read."""
+        return self._ready(len(self._blocks) // 4)
+
     def take(self, first: int, most_bytes: int) -> FrameBatch | None:
         """Frames of all blocks that are ready, oldest first, numbered from ``first``; None without any.
 
