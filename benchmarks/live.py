@@ -28,7 +28,7 @@ from tests.live import wire
 
 STAGES = ("ring", "decode", "detect")
 GROWTH = 1.25
-SETTLED = 1.5
+SETTLED = 4.0
 REPORT = 0.1
 
 
