@@ -12,7 +12,7 @@ one block timeout old.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,6 +81,8 @@ class LiveCapture:
     ----------
     shown : str
         The interface.
+    link : int
+        LINKTYPE_ of its frames.
     size, position : int
         Milliseconds asked for (0: no end) and passed; for progress.
     notes : list of str
@@ -127,9 +129,8 @@ class LiveCapture:
             outgoing=settings.outgoing,
             filter=program,
         )
-        Ring(
-            settings.interface, RingSettings(mib=1)
-        ).close()  # a missing right is told before anything starts
+        with Ring(settings.interface, RingSettings(mib=1)) as tried:  # a missing right is told at once
+            self.link = tried.link
 
     @property
     def position(self) -> int:
@@ -150,7 +151,9 @@ class LiveCapture:
         """End :meth:`batches` soon, after the frames from before now. Safe in a signal handler."""
         self._stop_at = self._stop_at or time.time_ns()
 
-    def batches(self, max_frames: int = MAX_FRAMES, max_bytes: int = MAX_BYTES) -> Iterator[FrameBatch]:
+    def batches(
+        self, max_frames: int = MAX_FRAMES, max_bytes: int = MAX_BYTES
+    ) -> Generator[FrameBatch, None, None]:
         """Frames as they come, in batches of at most ``max_frames``; empty ones move the clock.
 
         While nothing comes there is an empty batch every :data:`TICK` seconds.

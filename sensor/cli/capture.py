@@ -58,7 +58,7 @@ def command(
     settings = options.live_settings(interface, duration, bpf, ring_mib, incoming_only, count)
     capture = LiveCapture(settings)
     capture.on_event = options.say
-    with options.stoppable(capture.stop), _writer(target, interface) as writer, _display(capture) as shown:
+    with options.stoppable(capture.stop), _writer(target, capture) as writer, _display(capture) as shown:
         for batch in capture.batches():
             if writer is not None:
                 writer.write(batch)
@@ -105,19 +105,18 @@ def _words(record: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _writer(target: str | None, interface: str) -> Iterator[CaptureWriter | None]:
+def _writer(target: str | None, capture: LiveCapture) -> Iterator[CaptureWriter | None]:
     from sensor.capture.pcapwrite import CaptureWriter, private
-    from sensor.frames import LINK_ETHERNET
 
     if target is None:
         yield None
         return
     if target == "-":
-        yield CaptureWriter(sys.stdout.buffer, name=interface)
+        yield CaptureWriter(sys.stdout.buffer, name=capture.shown)
         return
-    link = LINK_ETHERNET if Path(target).suffix.lower() == ".pcap" else None
+    link = capture.link if Path(target).suffix.lower() == ".pcap" else None
     with open(target, "wb", opener=private) as file:
-        yield CaptureWriter(file, link, name=interface)
+        yield CaptureWriter(file, link, name=capture.shown)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +22,8 @@ pytestmark = pytest.mark.skipif(bool(wire.missing()), reason=wire.missing() or "
 
 SECONDS = 10.0
 """Longest time to wait for something that comes within a fraction of a second."""
+
+Frames = Generator[FrameBatch, None, None]
 
 MACS = bytes.fromhex("02000000000102000000000a")
 
@@ -44,9 +46,7 @@ def frame(number: int, size: int = 60, tag: bytes = b"", kind: int = 0x88B8) -> 
     return MACS + tag + kind.to_bytes(2, "big") + number.to_bytes(4, "big") + bytes([number & 0xFF]) * size
 
 
-def gather(
-    live: LiveCapture, batches: Iterator[FrameBatch], enough: Callable[[list[bytes]], bool]
-) -> list[bytes]:
+def gather(live: LiveCapture, batches: Frames, enough: Callable[[list[bytes]], bool]) -> list[bytes]:
     """Frames until there are enough of them."""
     found: list[bytes] = []
     until = time.monotonic() + SECONDS
@@ -57,7 +57,7 @@ def gather(
     return found
 
 
-def started(**settings: object) -> tuple[LiveCapture, Iterator[FrameBatch]]:
+def started(**settings: object) -> tuple[LiveCapture, Frames]:
     """A capture whose ring is open."""
     live = LiveCapture(LiveSettings(wire.Cable.tap, **settings))  # type: ignore[arg-type]
     batches = live.batches()
@@ -192,6 +192,19 @@ def test_an_interface_that_goes_down_comes_back(cable: wire.Cable) -> None:
         (False, True),
     ]
     assert live.blind_s > 0
+
+
+def test_an_interface_that_is_down_at_the_start_is_waited_for(cable: wire.Cable) -> None:
+    cable.set(wire.SENSOR, cable.tap, "down")
+    live, batches = started()
+    gather(live, batches, lambda _: live.blind is State.DOWN)
+    cable.set(wire.SENSOR, cable.tap, "up")
+    gather(live, batches, lambda _: live.blind is None)
+    with cable.sender() as sender:
+        wire.send_all(sender, [frame(1)])
+        assert gather(live, batches, bool) == [frame(1)]
+    batches.close()
+    assert "was down" in live.notes[0]
 
 
 def test_an_interface_that_is_removed_and_made_anew_is_opened_again(cable: wire.Cable) -> None:
