@@ -96,7 +96,8 @@ class DumpcapCapture(CaptureFile):
             errors.seek(0)
             words = errors.read().decode("utf-8", "replace")
         if code and not self.size:
-            reason = " ".join(line for line in words.splitlines() if not line.startswith(_HARMLESS)).strip()
+            lines = [line.removeprefix("dumpcap: ") for line in words.splitlines()]
+            reason = " ".join(line for line in lines if not line.startswith(_HARMLESS)).strip()
             raise InterfaceError(f"{self.shown}: dumpcap: {reason[:_KEPT_ERRORS] or f'exit code {code}'}")
         self._tell(f"{self.shown}: {self.size:,} bytes captured, decoding")
 

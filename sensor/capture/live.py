@@ -221,6 +221,9 @@ class LiveCapture:
             self._gap(self._blind)
             self._blind = None
         self.notes += self._gaps
+        if not self.frames and not self._gaps:
+            seconds = self.position / 1000
+            self.notes.append(f"{self.shown}: not a single frame in {seconds:.1f} s: is the mirror port on?")
         if self._gap_count > len(self._gaps):
             self.notes.append(f"{self.shown}: blind {self._gap_count} times, {self.blind_s:.1f} s in all")
         if self.counters.drops:

@@ -120,7 +120,8 @@ def _show_head(record: dict[str, Any]) -> None:
         f"[bold]{record['packets']:,}[/] packets, {record['bytes']:,} bytes, "
         f"[bold]{record['messages']:,}[/] messages, {record['points']:,} points"
     )
-    out.print(span, highlight=False)
+    if record["packets"]:
+        out.print(span, highlight=False)
     doubts = {
         "malformed": record["malformed"],
         "truncated": record["truncated"],

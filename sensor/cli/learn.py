@@ -13,6 +13,7 @@ from rich.table import Table
 
 from sensor.cli import options
 from sensor.cli.common import Command, out, print_json
+from sensor.errors import InputError
 
 if TYPE_CHECKING:
     from detectors.baseline import Baseline
@@ -75,7 +76,9 @@ def command(
     began = time.monotonic()
     with options.opened_source(source, engine, profiles, "Learning") as decoded:
         baseline = learn(decoded, decoded.names, chosen)
-    first, last = (decoded.first or 0) / 1e9, decoded.last / 1e9
+    if decoded.first is None:
+        raise InputError(f"{', '.join(source.names)}: not a single frame, nothing to learn from")
+    first, last = decoded.first / 1e9, decoded.last / 1e9
     baseline.created_from = [
         {"captures": [Path(name).name for name in source.names], "first": first, "last": last}
         | {"packets": int(baseline.params["packets"])}

@@ -164,6 +164,14 @@ def test_tshark_reads_what_dumpcap_captured(cable: wire.Cable, tmp_path: Path) -
     assert record["messages"] > 0
 
 
+def test_nothing_at_all_is_said_and_not_learned(cable: wire.Cable, tmp_path: Path) -> None:
+    baseline = tmp_path / "x.baseline"
+    learned = run("learn", "-i", cable.tap, "--duration", "0.3s", "-o", str(baseline))
+    assert learned.returncode == 3
+    assert "not a single frame" in learned.stderr
+    assert not baseline.exists()
+
+
 def test_errors_have_their_exit_codes(cable: wire.Cable) -> None:
     unknown = run("capture", "eth99")
     assert (unknown.returncode, unknown.stdout) == (3, "")
