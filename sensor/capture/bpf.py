@@ -1,9 +1,9 @@
 """Capture filters: tcpdump's language compiled to a classic BPF program for the kernel.
 
-libpcap compiles (through ctypes, no header needed), for a handle of the interface itself where that can be
-had: only then does it know that the kernel has taken VLAN tags out of the frames, so that ``vlan 5`` finds
-them. Without libpcap, ``tcpdump -ddd`` does the same. Nothing is captured or sent by the handle; it is closed
-at once.
+libpcap compiles (through ctypes, no header needed), for a handle of the interface itself: only then does it
+know that the kernel has taken VLAN tags out of the frames, so that ``vlan 5`` finds them. While the interface
+is down the loopback's handle does as well, for Ethernet. Without libpcap, ``tcpdump -ddd`` does the same.
+Nothing is captured or sent by the handle; it is closed at once.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import subprocess
 from typing import Any, Final
 
 from sensor.errors import MissingToolError, UsageError
+from sensor.frames import LINK_ETHERNET
 
 SNAPLEN: Final = 262_144
 INSTALL: Final = "sudo apt-get install libpcap0.8"
 LIBRARIES: Final = ("libpcap.so.0.8", "libpcap.so.1")
+LOOPBACK: Final = "lo"
 MOST_STEPS: Final = 4096
 """The kernel takes no longer program (BPF_MAXINSNS)."""
 
@@ -90,7 +92,8 @@ def _library() -> Any:
 
 
 def _by_library(library: Any, text: str, interface: str, link: int) -> Program:
-    handle = ctypes.c_void_p(_handle(library, interface) or library.pcap_open_dead(link, SNAPLEN))
+    live = _handle(library, interface) or (_handle(library, LOOPBACK) if link == LINK_ETHERNET else None)
+    handle = ctypes.c_void_p(live or library.pcap_open_dead(link, SNAPLEN))
     program = _Program()
     try:
         mask = ctypes.c_uint32(_UNKNOWN_MASK)

@@ -22,7 +22,7 @@ from sensor.capture.bpf import compile_filter
 from sensor.capture.pcapfile import MAX_BYTES, MAX_FRAMES
 from sensor.capture.ring import Counters, Ring, RingSettings, State, check_interface, prepare
 from sensor.errors import CaptureError, GridwardenError
-from sensor.frames import LINK_ETHERNET, FrameBatch, no_frames
+from sensor.frames import FrameBatch, no_frames
 
 SECOND: Final = 1_000_000_000
 MARGIN: Final = SECOND
@@ -40,6 +40,9 @@ MAX_GAPS: Final = 20
 
 DRAIN: Final = 3
 """Block timeouts for which frames from before the end are still awaited."""
+
+LATEST_END: Final = 30.0
+"""Seconds after a stop in which a backlog is worked off; ends it also when the clock was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class LiveCapture:
         self.blind_s = 0.0
         self.on_event: Callable[[str], None] | None = None
         self._stop_at: int | None = None
+        self._stop_by = 0.0
         self._began: float | None = None
         self._ring: Ring | None = None
         self._before = Counters()
@@ -122,15 +126,14 @@ class LiveCapture:
         self._gap_count = 0
         self._retry = (0.0, FIRST_RETRY)
         check_interface(settings.interface)
-        program = compile_filter(settings.filter, settings.interface, LINK_ETHERNET)
+        with Ring(settings.interface, RingSettings(mib=1)) as tried:  # a missing right is told at once
+            self.link = tried.link
         self._ring_settings = RingSettings(
             mib=settings.ring_mib,
             promiscuous=settings.promiscuous,
             outgoing=settings.outgoing,
-            filter=program,
+            filter=compile_filter(settings.filter, settings.interface, self.link),
         )
-        with Ring(settings.interface, RingSettings(mib=1)) as tried:  # a missing right is told at once
-            self.link = tried.link
 
     @property
     def position(self) -> int:
@@ -149,7 +152,9 @@ class LiveCapture:
 
     def stop(self) -> None:
         """End :meth:`batches` soon, after the frames from before now. Safe in a signal handler."""
-        self._stop_at = self._stop_at or time.time_ns()
+        if self._stop_at is None:
+            self._stop_by = time.monotonic() + LATEST_END
+            self._stop_at = time.time_ns()
 
     def batches(
         self, max_frames: int = MAX_FRAMES, max_bytes: int = MAX_BYTES
@@ -171,7 +176,7 @@ class LiveCapture:
                     kept = self._keep(batch)
                     for start in range(0, len(kept), max_frames):
                         yield kept.take(slice(start, start + max_frames))
-                    if len(kept) < len(batch) or self.frames == self.settings.count:
+                    if len(kept) < len(batch) or self.frames == self.settings.count or self._overdue():
                         return
                 elif self._ended():
                     return
@@ -206,8 +211,12 @@ class LiveCapture:
         """Nothing is ready: has the end come, and is everything from before it here?"""
         if self._stop_at is None:
             return False
-        patience = DRAIN * self._ring_settings.timeout_ms * 1_000_000
-        return time.time_ns() - self._stop_at > patience or self._blind is not None
+        since = time.monotonic() - (self._stop_by - LATEST_END)
+        return since > DRAIN * self._ring_settings.timeout_ms / 1000 or self._blind is not None
+
+    def _overdue(self) -> bool:
+        """Frames still come: has the end been too long ago?"""
+        return self._stop_at is not None and time.monotonic() > self._stop_by
 
     def _finish(self) -> None:
         if self._ring is not None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sensor.capture import bpf, ring
+from sensor.capture import live as live_module
 from sensor.capture.live import MARGIN, LiveCapture, LiveSettings
 from sensor.capture.ring import BLOCK, Ring, RingSettings, State
 from sensor.errors import InterfaceError, MissingToolError, UsageError
@@ -114,6 +115,30 @@ def test_a_filter_chooses_in_the_kernel(cable: wire.Cable, text: str, wanted: li
         numbers = [batch.frame(row)[-1] for batch in batches for row in range(len(batch))]
     assert numbers == wanted
     assert live.counters.packets == len(wanted)
+
+
+def test_a_filter_is_the_same_while_the_interface_is_down(cable: wire.Cable) -> None:
+    up = bpf.compile_filter("vlan 5 and tcp port 502", cable.tap)
+    cable.set(wire.SENSOR, cable.tap, "down")
+    down = bpf.compile_filter("vlan 5 and tcp port 502", cable.tap)
+    cable.set(wire.SENSOR, cable.tap, "up")
+    assert down == up
+
+
+def test_an_end_comes_even_when_the_clock_was_set_back(
+    cable: wire.Cable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "LATEST_END", 0.3)
+    with cable.sender() as sender:
+        live, batches = started()
+        monkeypatch.setattr(live_module.time, "time_ns", lambda: 2**62)  # the stop lies in the frames' future
+        live.stop()
+        until = time.monotonic() + SECONDS
+        for _ in range(1000):
+            wire.send_all(sender, [frame(1)])
+            if next(batches, None) is None:
+                break
+        assert time.monotonic() < until
 
 
 def test_a_filter_that_cannot_be_understood_says_why(cable: wire.Cable) -> None:
