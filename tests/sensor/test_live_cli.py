@@ -43,16 +43,26 @@ class Running:
         self._wait_for_ring()
 
     def _wait_for_ring(self) -> None:
-        """Until the large ring stands; its memory shows in the process's map."""
+        """Until the large ring stands, which shows in the process's memory, and is bound to an interface."""
         for _ in range(int(START / 0.05)):
             if self.process.poll() is not None:
                 break
-            for line in Path(f"/proc/{self.process.pid}/maps").read_text().splitlines():
-                begin, end = (int(number, 16) for number in line.split()[0].split("-"))
-                if "socket:" in line and end - begin >= LARGE:
-                    return
+            if self._mapped() and self._bound():
+                return
             signal.sigtimedwait([], 0.05)
         raise AssertionError(f"ended early: {self.process.communicate()}")
+
+    def _mapped(self) -> bool:
+        for line in Path(f"/proc/{self.process.pid}/maps").read_text().splitlines():
+            begin, end = (int(number, 16) for number in line.split()[0].split("-"))
+            if "socket:" in line and end - begin >= LARGE:
+                return True
+        return False
+
+    def _bound(self) -> bool:
+        """Whether a packet socket of its namespace takes every protocol (3) of an interface and runs."""
+        sockets = Path(f"/proc/{self.process.pid}/net/packet").read_text().splitlines()[1:]
+        return any(line.split()[3] == "0003" and line.split()[5] == "1" for line in sockets)
 
     def end(self, number: int = signal.SIGINT) -> tuple[int, str, str]:
         """Exit code, standard output and standard error after a signal."""
