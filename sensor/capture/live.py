@@ -287,8 +287,9 @@ class LiveCapture:
             self._gap(self._blind)
             self._event(f"{self.shown} is back")
             self._blind = None
-        elif not sight and self._blind is None:
-            self._blind = (time.time(), why)
+        elif not sight and (self._blind is None or _WORSE.index(why) > _WORSE.index(self._blind[1])):
+            # on its way down an interface loses its carrier first; one blind time, told by its worst
+            self._blind = (self._blind[0] if self._blind else time.time(), why)
             self._event(f"{self.shown} {why.value}: the sensor sees nothing; it goes on when it is back")
 
     def _gap(self, blind: tuple[float, State]) -> None:
@@ -313,6 +314,7 @@ class LiveCapture:
             self.notes.append(f"{self.shown}: the kernel granted a ring of {granted}")
 
 
+_WORSE: Final = (State.UP, State.NO_CARRIER, State.DOWN, State.GONE)
 _PAST: Final = {
     State.UP: "was up",
     State.NO_CARRIER: "had no carrier",

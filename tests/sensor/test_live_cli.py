@@ -157,14 +157,14 @@ def test_tshark_reads_what_dumpcap_captured(cable: wire.Cable, tmp_path: Path) -
     if not shutil.which("dumpcap"):
         pytest.skip("no dumpcap: sudo apt-get install wireshark-common")
     command = wire.gridwarden(
-        wire.SENSOR, "inspect", "-i", cable.tap, "--engine", "tshark", "--duration", "3s", "--json"
+        wire.SENSOR, "inspect", "-i", cable.tap, "--engine", "tshark", "--duration", "2s", "--json"
     )
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "capturing with dumpcap" in process.stderr.readline() + process.stderr.readline()
         sent = frames_of("quiet_test.pcap.gz", 300)
         with cable.sender() as sender:
-            for _ in range(15):  # dumpcap does not say when it listens
+            for _ in range(12):  # dumpcap does not say when it listens
                 wire.send_all(sender, sent)
                 signal.sigtimedwait([], 0.1)
         output, errors = process.communicate(timeout=START)
