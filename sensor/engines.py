@@ -32,8 +32,8 @@ from sensor.track.state import ETHERNET, IP, UDP
 ENGINES: Final = ("auto", "native", "tshark")
 BATCH: Final = 65_536
 LIVE_NOTE: Final = (
-    "live, only Modbus, IEC 60870-5-104 and GOOSE are decoded; other traffic is counted. "
-    "--engine tshark decodes the rest when the capture ends"
+    "live, native decoders only: protocols that need tshark are counted, not decoded. "
+    "--engine tshark decodes them when the capture ends"
 )
 
 
