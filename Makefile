@@ -11,7 +11,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock clean tshark
+.PHONY: help demo test lint bench lock clean tshark netlab
 
 PYTHON ?= python3
 VENV := .venv
@@ -29,7 +29,7 @@ help:
 demo: $(VENV)/.run tshark
 	$(BIN)/gridwarden demo --out $(DEMO_OUT)
 
-test: lint tshark
+test: lint tshark netlab
 	@echo "== tests"
 	$(BIN)/python -m pytest -n $(WORKERS) -q $(TESTS)
 	@echo "== all good: lint, types, docs, tests"
@@ -79,6 +79,18 @@ $(VENV)/.run: $(VENV)/.created requirements.lock pyproject.toml
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	$(PIP) $(LOCKED) -r requirements-dev.lock
 	@touch $@
+
+# The tests of live capture lay a cable between two network namespaces; without these packages they are skipped.
+netlab:
+	@{ command -v ip && command -v sysctl && ldconfig -p | grep libpcap.so; } >/dev/null 2>&1 && exit 0; \
+	command="apt-get install -y --no-install-recommends iproute2 procps libpcap0.8"; \
+	if [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive $$command || echo "could not be installed: $$command"; \
+	elif sudo -n true 2>/dev/null; then \
+	  sudo apt-get update -q && sudo DEBIAN_FRONTEND=noninteractive $$command || echo "Run: sudo $$command"; \
+	else \
+	  echo "NOTE: the tests of live capture are skipped: they need root, and sudo $$command"; \
+	fi
 
 # tshark reads what the native engine does not; without it the rest still works, so a lack of rights is no error.
 tshark:

@@ -98,17 +98,27 @@ def _tshark() -> Check:
     return Check("tshark", OK, f"{text} at {path}")
 
 
+def _may_capture() -> bool:
+    """Whether this process has CAP_NET_RAW, bit 13 of its effective capabilities (capabilities(7))."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> 13 & 1)
+    return os.geteuid() == 0
+
+
 def _rights() -> Check:
     """Rights to capture from an interface; reading files needs none."""
-    if os.geteuid() == 0:
-        return Check("capture rights", OK, "root (reading captures needs no rights at all)")
+    if _may_capture():
+        who = "root" if os.geteuid() == 0 else "CAP_NET_RAW"
+        return Check("capture rights", OK, f"{who} (reading captures needs no rights at all)")
     dumpcap = shutil.which("dumpcap")
     remedy = "sudo dpkg-reconfigure wireshark-common, then sudo usermod -aG wireshark $USER and log in again"
     if dumpcap is None:
         return Check("capture rights", WARN, "no dumpcap: captures can be read, not taken", remedy)
     able = bool(_run("getcap", dumpcap).strip() or _run("/usr/sbin/getcap", dumpcap).strip())
     if os.access(dumpcap, os.X_OK) and able:
-        return Check("capture rights", OK, f"{dumpcap} has capabilities and you may run it")
+        found = f"{dumpcap} has capabilities: you may use --engine tshark live, others need CAP_NET_RAW"
+        return Check("capture rights", OK, found)
     return Check("capture rights", WARN, "captures can be read, not taken by this user", remedy)
 
 

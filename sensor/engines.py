@@ -4,6 +4,9 @@
 a first native pass finds them, tshark reads just these, a second native pass is merged with tshark's
 rows by frame number. A generic row (``udp``, ``ip``, ``ethernet``) gives way to what tshark makes of the same
 frame. Rows come in frame order, whatever the batch size.
+
+A live interface is read by the native engine (tshark cannot look at frames that are gone). With the engine
+``tshark`` dumpcap captures first, and what it wrote is decoded when it ends.
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from grid_profiles.loader import Registry, load_registry
+from sensor.capture.live import LiveCapture, LiveSettings
 from sensor.capture.pcapfile import CaptureFile
 from sensor.capture.sources import open_sources
 from sensor.errors import CaptureError, MissingToolError, UsageError
+from sensor.frames import FrameSource, no_frames
 from sensor.messages import MessageBatch, Rows, join_rows
 from sensor.names import Limits, Names
 from sensor.native import NativeEngine
@@ -26,6 +31,10 @@ from sensor.track.state import ETHERNET, IP, UDP
 
 ENGINES: Final = ("auto", "native", "tshark")
 BATCH: Final = 65_536
+LIVE_NOTE: Final = (
+    "live, native decoders only: protocols that need tshark are counted, not decoded. "
+    "--engine tshark decodes them when the capture ends"
+)
 
 
 class _Foreign(Protocol):
@@ -42,7 +51,7 @@ class Decoded:
     ----------
     names : Names
         Resolves the numbers in the batches.
-    files : list of CaptureFile
+    files : list of FrameSource
         With ``problems`` (what could not be read) once iterated.
     native : NativeEngine
         Its counters and hosts, valid when the iteration has ended.
@@ -50,23 +59,26 @@ class Decoded:
         What else limits the view: tshark missing, crashed or hung.
     on_progress : callable or None
         Called with the fraction of the work done, 0 to 1.
+    stop : callable or None
+        Ends a live capture soon and in order; safe in a signal handler. None for files.
     """
 
     def __init__(
         self,
-        files: list[CaptureFile],
+        files: Sequence[FrameSource],
         registry: Registry,
         engine: str = "auto",
         batch: int = BATCH,
         limits: Limits | None = None,
     ) -> None:
-        self.files = files
+        self.files = list(files)
         self.engine = engine
         self.batch = batch
         self.names = Names(registry, limits)
         self.native = NativeEngine(self.names)
         self.notes: list[str] = []
         self.on_progress: Callable[[float], None] | None = None
+        self.stop: Callable[[], None] | None = None
         self.first: int | None = None
         self.last = 0
         self._undecoded = 0
@@ -97,10 +109,14 @@ class Decoded:
             self._done += file.size
         self._report(0, 1.0)
 
-    def _file(self, file: CaptureFile) -> Iterator[MessageBatch]:
+    def _file(self, file: FrameSource) -> Iterator[MessageBatch]:
         foreign = self._foreign(file)
         try:
             for frames in file.batches(max_frames=self.batch):
+                if not len(frames):
+                    yield MessageBatch.empty(frames.clock)
+                    self._report(file.position, 1.0)
+                    continue
                 native = self.native.decode(frames)
                 self._clock(frames.ts)
                 rows, foreign = self._rows_upto(foreign, int(frames.number[-1]))
@@ -112,6 +128,12 @@ class Decoded:
         finally:
             if foreign:
                 foreign.close()
+            for note in file.notes:
+                self._note(note)
+
+    def warm_up(self) -> None:
+        """Load or compile the decoders, which takes up to a minute, before frames wait for them."""
+        self.native.decode(no_frames())
 
     def _rows_upto(self, foreign: _Foreign | None, number: int) -> tuple[Rows | None, _Foreign | None]:
         """tshark's rows; with ``auto``, its failure costs its rows and is told, nothing else."""
@@ -141,8 +163,8 @@ class Decoded:
             fraction = (self._done + position) / self._total if position else self._done / self._total
             self.on_progress(min(1.0, fraction))
 
-    def _foreign(self, file: CaptureFile) -> _Foreign | None:
-        if self.engine == "native":
+    def _foreign(self, file: FrameSource) -> _Foreign | None:
+        if self.engine == "native" or not isinstance(file, CaptureFile):
             return None
         from sensor.hybrid import TsharkRows  # pyshark is slow to import and often not needed
 
@@ -221,3 +243,45 @@ def open_engine(
         raise UsageError(f"no engine {engine!r}; choose one of {', '.join(ENGINES)}")
     files = open_sources([str(path) for path in paths])
     return Decoded(files, load_registry(profiles), engine, batch, limits)
+
+
+def open_live(
+    settings: LiveSettings,
+    engine: str = "auto",
+    profiles: Sequence[Path] = (),
+    on_event: Callable[[str], None] | None = None,
+) -> Decoded:
+    """Open a live interface for decoding; ``stop`` of what is returned ends it.
+
+    Parameters
+    ----------
+    settings : LiveSettings
+    engine : {"auto", "native", "tshark"}
+        ``auto`` is ``native`` here, with a note.
+    profiles : sequence of Path
+        More folders with profiles.
+    on_event : callable, optional
+        Told in words what happens to the interface.
+
+    Raises
+    ------
+    UsageError, InterfaceError, MissingToolError
+    """
+    registry = load_registry(profiles)
+    if engine == "tshark":
+        from sensor.capture.dumpcap import DumpcapCapture
+
+        recorded = DumpcapCapture(settings, on_event)
+        decoded = Decoded([recorded], registry, engine)
+        decoded.stop = recorded.stop
+        return decoded
+    if engine not in ENGINES:
+        raise UsageError(f"no engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    live = LiveCapture(settings)
+    live.on_event = on_event
+    decoded = Decoded([live], registry, "native")
+    if engine == "auto":
+        decoded.notes.append(LIVE_NOTE)
+    decoded.stop = live.stop
+    decoded.warm_up()
+    return decoded

@@ -6,6 +6,7 @@
     ├── UsageError          2   the call makes no sense
     ├── InputError          3   a file from outside: what, where, what to do
     │   ├── CaptureError        capture file (file and byte offset)
+    │   ├── InterfaceError      network interface
     │   ├── BaselineError       baseline archive
     │   ├── LabelsError         labels table (file and line)
     │   └── ProfileError        profile (file, key, value)   -- grid_profiles.schema
@@ -55,6 +56,10 @@ class CaptureError(InputError):
         self.path, self.offset, self.problem, self.remedy = path, offset, problem, remedy
         text = f"{path}: at byte {offset}: {problem}"
         super().__init__(f"{text}. {remedy}" if remedy else text)
+
+
+class InterfaceError(InputError):
+    """A network interface that does not exist, or whose frames cannot be read."""
 
 
 class LabelsError(InputError):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from sensor.errors import CaptureError
 
 LINK_NULL: Final = 0
 LINK_ETHERNET: Final = 1
@@ -41,6 +44,9 @@ class FrameBatch:
         LINKTYPE_ of each frame (a pcapng file may hold several).
     number : ndarray of int64, shape (n,)
         1-based frame number over the file, plus ``file index << FILE_SHIFT``.
+    clock : int
+        Live sources, batches without frames: frames from before this time (ns) have all been handed out.
+        0 everywhere else.
     """
 
     data: npt.NDArray[np.uint8]
@@ -50,6 +56,7 @@ class FrameBatch:
     ts: npt.NDArray[np.int64]
     link: npt.NDArray[np.int32]
     number: npt.NDArray[np.int64]
+    clock: int = 0
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -70,3 +77,25 @@ class FrameBatch:
         """Captured bytes of one frame."""
         start = int(self.offset[row])
         return bytes(self.data[start : start + int(self.caplen[row])])
+
+
+class FrameSource(Protocol):
+    """What frames come from: a capture file or a live interface."""
+
+    shown: str
+    size: int
+    notes: list[str]
+    problems: list[CaptureError]
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+    def batches(self, max_frames: int = ...) -> Iterator[FrameBatch]: ...
+
+
+def no_frames(clock: int = 0) -> FrameBatch:
+    """A batch without frames; ``clock`` as in :class:`FrameBatch`."""
+    small = np.zeros(0, np.int32)
+    large = np.zeros(0, np.int64)
+    return FrameBatch(np.zeros(0, np.uint8), large, small, small, large, small, large, clock)

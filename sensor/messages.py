@@ -26,18 +26,22 @@ class MessageBatch:
         ``points["message"]`` indexes ``messages`` of this batch.
     frame_ts : ndarray of int64, shape (n,)
         Capture times of *all* frames that this batch stands for, decoded or not (ns).
+    clock : int
+        Live captures while nothing comes: time has passed up to here (ns). 0 in every other batch.
     """
 
     messages: npt.NDArray[Any]
     points: npt.NDArray[Any]
     frame_ts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    clock: int = 0
 
     def __len__(self) -> int:
         return len(self.messages)
 
     @staticmethod
-    def empty() -> MessageBatch:
-        return MessageBatch(np.zeros(0, MESSAGE), np.zeros(0, POINT))
+    def empty(clock: int = 0) -> MessageBatch:
+        """A batch without messages; ``clock`` as in :class:`MessageBatch`."""
+        return MessageBatch(np.zeros(0, MESSAGE), np.zeros(0, POINT), clock=clock)
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:

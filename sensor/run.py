@@ -8,7 +8,7 @@ bounded; what was left out is said in ``Result.notes``.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,6 +23,7 @@ from sensor.messages import MessageBatch
 from sensor.result import PointSeries, Result, Series
 
 if TYPE_CHECKING:
+    from detectors.base import Alert
     from detectors.baseline import Baseline
     from sensor.pipeline import Detection
 
@@ -75,7 +76,13 @@ class Samples:
         return rows if share >= 1.0 else rows[self._random.random(len(rows)) < share]
 
 
-def run_detect(decoded: Decoded, baseline: Baseline, captures: Sequence[str], name: str = "") -> Result:
+def run_detect(
+    decoded: Decoded,
+    baseline: Baseline,
+    captures: Sequence[str],
+    name: str = "",
+    on_alert: Callable[[Alert], None] | None = None,
+) -> Result:
     """Hold captures against a baseline.
 
     Parameters
@@ -87,6 +94,8 @@ def run_detect(decoded: Decoded, baseline: Baseline, captures: Sequence[str], na
         As the user named them; the files they led to stand in the result.
     name : str
         Name of the baseline for the report.
+    on_alert : callable, optional
+        Told each alert once, when it closes: nothing can extend it any more. Its incident is not known yet.
 
     Raises
     ------
@@ -98,8 +107,9 @@ def run_detect(decoded: Decoded, baseline: Baseline, captures: Sequence[str], na
     began = time.monotonic()
     inventory, samples = Inventory(decoded), Samples()
     detection = Detection(decoded.names, baseline)
-    for _ in detection.run(_tap(decoded, inventory, samples)):
-        pass
+    for alert in detection.run(_tap(decoded, inventory, samples)):
+        if on_alert is not None:
+            on_alert(alert)
     if decoded.first is None and decoded.problems:
         raise decoded.problems[0]
     result = _result(decoded, inventory, detection, captures)

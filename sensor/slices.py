@@ -5,6 +5,9 @@ backwards never reopens a slice, one that jumps by years costs one step. A slice
 while the clock stood inside it. What comes out depends on the frames and their order only, not on how
 they were batched. It refuses nothing; a slice with very many messages is cut at a fixed number of rows
 into several slices of the same time (the frames are counted in the last of them).
+
+A live capture on which nothing comes sends batches that only move the clock on: then slices close without
+a later frame, and there are slices without frames. A file never does that.
 """
 
 from __future__ import annotations
@@ -51,6 +54,7 @@ class Slicer:
         messages, points = batch.messages, _sorted_points(batch.points)
         frame_ts, position = self._timeline(batch)
         if not len(frame_ts):
+            yield from self._tick(batch.clock)
             return
         clock = np.maximum(np.maximum.accumulate(frame_ts), self._clock)
         self._clock = int(clock[-1])
@@ -86,6 +90,12 @@ class Slicer:
                 self._next_frame = base + len(frame_ts)
                 return frame_ts, position
         return messages["ts"].astype(np.int64), np.arange(len(messages), dtype=np.int64)
+
+    def _tick(self, clock: int) -> Iterator[Slice]:
+        """Time passed without frames up to ``clock``; 0 or a time that has been says nothing."""
+        if clock > max(self._clock, 0):
+            self._clock = clock
+            yield from self._enter(clock // self.length)
 
     def _enter(self, number: int) -> Iterator[Slice]:
         if self._number is not None and number != self._number:

@@ -68,9 +68,34 @@ def test_compiler_flags_live_in_one_module() -> None:
 
 
 def test_network_sinks_are_not_opened_by_accident() -> None:
-    """Passive: no module opens a socket of its own."""
-    assert importers("socket") == set()
+    """Passive: one module opens a socket, to listen, and nothing in the project can send on it."""
+    assert importers("socket") == {"sensor/capture/ring.py"}
     assert importers("scapy") == set()
+
+
+SENDING = {
+    "send",
+    "sendto",
+    "sendall",
+    "sendmsg",
+    "sendmmsg",
+    "sendfile",
+    "send_fds",
+    "sendmsg_afalg",
+    "connect",
+}
+
+
+def test_nothing_can_be_sent_on_the_capture_socket() -> None:
+    tree = TREES[ROOT / "sensor" / "capture" / "ring.py"]
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not used & SENDING
+    # writing to the descriptor, handing the socket to another module, and the kernel's transmit ring
+    assert not used & {"write", "makefile", "detach", "dup", "fdopen", "CDLL"}
+    for path in SOURCES:
+        words = path.read_text(encoding="utf-8")
+        for name in ("PACKET_TX_RING", "pcap_inject", "pcap_sendpacket", "pcap_sendqueue"):
+            assert name not in words, show(path)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=show)

@@ -76,6 +76,8 @@ class CaptureFile:
         Interfaces met so far, over all sections.
     dropped : int
         Frames that the capturing program says it lost.
+    notes : list of str
+        What else limits the view; a file has nothing to add.
     """
 
     def __init__(self, path: Path, index: int = 0, shown: str = "") -> None:
@@ -143,6 +145,7 @@ class CaptureFile:
     def _reset(self) -> None:
         self.position = 0
         self.problems: list[CaptureError] = []
+        self.notes: list[str] = []
         self.interfaces: list[Interface] = []
         self.dropped = 0
         self._links: set[int] = set()

@@ -26,6 +26,7 @@ from sensor.jit import kernel
 
 _PCAP_NANO, _PCAP_MICRO = 0xA1B23C4D, 0xA1B2C3D4
 _PACKET_OVERHEAD: Final = 32
+_STATISTICS: Final = 5
 _PIECE: Final = 1 << 14
 """Frames packed at a time; bounds the copy in memory."""
 
@@ -54,7 +55,7 @@ def write_pcap(
     link = _only_link(batches) if isinstance(batches, list | tuple) else None
     if not isinstance(target, str | Path):
         return _write(target, batches, link, nanos)
-    with open(target, "wb", opener=_private) as file:
+    with open(target, "wb", opener=private) as file:
         return _write(file, batches, link, nanos)
 
 
@@ -69,12 +70,15 @@ class CaptureWriter:
         Link type of all frames: writes pcap. None: writes pcapng, interfaces as they turn up.
     nanos : bool
         Resolution of the times.
+    name : str
+        pcapng: name of the interface that the frames come from, as its description says.
     """
 
-    def __init__(self, file: BinaryIO, link: int | None = None, nanos: bool = True) -> None:
+    def __init__(self, file: BinaryIO, link: int | None = None, nanos: bool = True, name: str = "") -> None:
         self._file = file
         self._link = link
         self._nanos = nanos
+        self._name = name
         self._interfaces: dict[int, int] = {}
         self.frames = 0
         file.write(_section_header() if link is None else _pcap_header(link, nanos))
@@ -85,6 +89,19 @@ class CaptureWriter:
             part = batch.take(slice(start, start + _PIECE))
             self._file.write((self._pcapng(part) if self._link is None else self._pcap(part)).data)
         self.frames += len(batch)
+
+    def statistics(self, received: int, dropped: int, now: int) -> None:
+        """Append what the capture counted; pcap has no place for it, no frames have no interface.
+
+        Parameters
+        ----------
+        received, dropped : int
+            Frames that passed the filter, and those of them that were lost.
+        now : int
+            Time of the count, ns.
+        """
+        if self._link is None and self._interfaces:
+            self._file.write(_statistics(received, dropped, now if self._nanos else now // 1000))
 
     def _pcap(self, batch: FrameBatch) -> npt.NDArray[np.uint8]:
         packed = np.zeros(int(batch.caplen.sum()) + RECORD * len(batch), np.uint8)
@@ -103,7 +120,7 @@ class CaptureWriter:
         for link in np.unique(batch.link).tolist():
             if link not in self._interfaces:
                 self._interfaces[link] = len(self._interfaces)
-                self._file.write(_interface(link, self._nanos))
+                self._file.write(_interface(link, self._nanos, self._name))
         known = np.array(list(self._interfaces), np.int64)
         order = np.argsort(known)
         which = order[np.searchsorted(known[order], batch.link)].astype(np.int64)
@@ -129,7 +146,7 @@ def _only_link(batches: Iterable[FrameBatch]) -> int | None:
     return int(links.pop()) if links else 1
 
 
-def _private(path: str, flags: int) -> int:
+def private(path: str, flags: int) -> int:
     """Opener that makes the file readable by its owner only: frames carry process data."""
     return os.open(path, flags, 0o600)
 
@@ -142,10 +159,27 @@ def _section_header() -> bytes:
     return struct.pack("<IIIHHqI", SECTION, 28, ORDER_MAGIC, 1, 0, -1, 28)
 
 
-def _interface(link: int, nanos: bool) -> bytes:
-    resolution = struct.pack("<HHB3xHH", 9, 1, 9 if nanos else 6, 0, 0)
-    length = 20 + len(resolution)
-    return struct.pack("<IIHHI", INTERFACE, length, link, 0, 0) + resolution + struct.pack("<I", length)
+def _interface(link: int, nanos: bool, name: str) -> bytes:
+    options = _option(9, bytes([9 if nanos else 6]))  # if_tsresol
+    if name:
+        options = _option(2, name.encode()) + options  # if_name
+    return _block(INTERFACE, struct.pack("<HHI", link, 0, 0) + options + _option(0, b""))
+
+
+def _statistics(received: int, dropped: int, time: int) -> bytes:
+    """Interface statistics block of the first interface."""
+    head = struct.pack("<III", 0, time >> 32, time & 0xFFFFFFFF)
+    counts = _option(4, struct.pack("<Q", received)) + _option(5, struct.pack("<Q", dropped))
+    return _block(_STATISTICS, head + counts + _option(0, b""))
+
+
+def _option(code: int, value: bytes) -> bytes:
+    return struct.pack("<HH", code, len(value)) + value + bytes(-len(value) % 4)
+
+
+def _block(kind: int, body: bytes) -> bytes:
+    length = 12 + len(body)
+    return struct.pack("<II", kind, length) + body + struct.pack("<I", length)
 
 
 @kernel

@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, BinaryIO, Final
 
 from sensor.capture.pcapfile import CaptureFile, unreadable
 from sensor.errors import CaptureError, MissingToolError, UsageError
@@ -137,19 +137,35 @@ def _spool(source: BinaryIO, shown: str, limit: int) -> CaptureFile:
     handle, name = tempfile.mkstemp(prefix="gridwarden-", suffix=".capture")
     path = Path(name)
     atexit.register(path.unlink, missing_ok=True)
+    with os.fdopen(handle, "wb") as spool:
+        copy_stream(source, spool, shown, limit)
+    return CaptureFile(path, shown=shown)
+
+
+def copy_stream(source: IO[bytes], spool: IO[bytes], shown: str, limit: int) -> int:
+    """Copy a stream to its end and return its length.
+
+    Raises
+    ------
+    CaptureError
+        More than ``limit`` bytes, or the stream cannot be read.
+    MissingToolError
+        The disk is full.
+    """
     taken = 0
     try:
-        with os.fdopen(handle, "wb") as spool:
-            while piece := source.read(_COPY):
-                taken += len(piece)
-                if taken > limit:
-                    remedy = "Save it to a file and name that, or cut it with editcap -c"
-                    raise CaptureError(shown, limit, f"more than {limit} bytes", remedy)
-                spool.write(piece)
+        while piece := source.read(_COPY):
+            taken += len(piece)
+            if taken > limit:
+                remedy = "Save it to a file and name that, or cut it with editcap -c"
+                raise CaptureError(shown, limit, f"more than {limit} bytes", remedy)
+            spool.write(piece)
+        spool.flush()
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise unreadable(shown, error) from error
         raise MissingToolError(
-            f"{path.parent} is full, {shown} does not fit. Free some space or set TMPDIR to a larger disk"
+            f"{tempfile.gettempdir()} is full, {shown} does not fit. "
+            "Free some space or set TMPDIR to a larger disk"
         ) from error
-    return CaptureFile(path, shown=shown)
+    return taken

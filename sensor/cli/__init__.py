@@ -20,9 +20,10 @@ from sensor.cli.common import INTERNAL, debugging, known_errors
 
 COMMANDS: Final[dict[str, str]] = {
     "demo": "Learn, detect and report on the bundled captures.",
-    "inspect": "Show what is in a capture: assets, conversations, protocols, points.",
+    "capture": "Capture from an interface into a file, or show its rates.",
+    "inspect": "Show what is in a capture or on an interface.",
     "messages": "Write the decoded messages of a capture as a table.",
-    "learn": "Learn a baseline from captures of normal operation.",
+    "learn": "Learn a baseline from captures, or live, in normal operation.",
     "detect": "Find what departs from a baseline or breaks a standard.",
     "evaluate": "Compare detections with labelled events.",
     "baseline": "Show, compare and merge baselines.",
@@ -74,7 +75,7 @@ class LazyGroup(click.Group):
 def main(debug: bool) -> None:
     """Passive early-warning sensor for substations and industrial networks.
 
-    It reads captured traffic, never sends, learns what is normal, and says what departs from it and
+    It reads captures and interfaces, never sends, learns what is normal, and says what departs from it and
     whether that looks like a fault, an operation or an attack.
 
     \b
@@ -82,6 +83,7 @@ def main(debug: bool) -> None:
       gridwarden demo
       gridwarden learn week.pcapng -o station.baseline
       gridwarden detect today.pcapng -b station.baseline --report today.html
+      gridwarden detect --interface eth1 -b station.baseline
     """
     if debug:
         os.environ["GRIDWARDEN_DEBUG"] = "1"

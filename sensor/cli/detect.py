@@ -1,7 +1,9 @@
-"""``gridwarden detect``: captures held against a baseline."""
+"""``gridwarden detect``: captures or an interface held against a baseline."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +13,21 @@ from sensor.cli import options
 from sensor.cli.common import Command, err, out, print_json
 
 if TYPE_CHECKING:
+    from detectors.base import Alert
     from sensor.result import Result
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("detect", cls=Command)
-@options.captures
+@options.source
 @click.option("-b", "--baseline", "baseline_file", required=True, type=FILE, help="From `gridwarden learn`.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per alert, sorted by start.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="One JSON object per alert, sorted by start; live: as each one closes.",
+)
 @click.option("--report", type=FILE, help="Write a self-contained HTML report.")
 @click.option("--store", type=FILE, help="Add alerts, incidents, assets and series to an SQLite store.")
 @click.option(
@@ -31,7 +39,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.pass_context
 def command(
     ctx: click.Context,
-    captures: tuple[str, ...],
+    source: options.Source,
     baseline_file: Path,
     as_json: bool,
     report: Path | None,
@@ -40,12 +48,13 @@ def command(
     engine: str,
     profiles: tuple[Path, ...],
 ) -> None:
-    """Find what departs from a baseline or breaks a protocol's standard.
+    """Find what departs from a baseline or breaks a protocol's standard, in captures or on an interface.
 
     \b
     Examples:
       gridwarden detect today.pcapng -b station.baseline
       gridwarden detect today.pcapng -b station.baseline --report today.html --store site.db
+      gridwarden detect --interface eth1 -b station.baseline --filter 'not port 22'
       gridwarden detect fat.pcap -b station.baseline --json --fail-on warning | jq .summary
     """
     from sensor.cli.baseline import load
@@ -53,11 +62,12 @@ def command(
     from sensor.run import run_detect
 
     baseline = load(baseline_file)
-    with options.opened(captures, engine, profiles, "Detecting") as decoded:
-        result = run_detect(decoded, baseline, captures, baseline_file.name)
+    with options.opened_source(source, engine, profiles, "Detecting") as decoded:
+        told = _teller(as_json) if source.live else None
+        result = run_detect(decoded, baseline, source.names, baseline_file.name, told)
     write_outputs(result, report, store)  # first: a reader may close the pipe early
     if as_json:
-        for alert in result.alerts:
+        for alert in result.alerts if told is None else ():
             print_json(alert_record(alert))
     else:
         from sensor.report.text import print_summary
@@ -65,6 +75,21 @@ def command(
         print_summary(out, result)
     if fail_on and any(level_rank(alert.level) >= level_rank(fail_on) for alert in result.alerts):
         ctx.exit(1)
+
+
+def _teller(as_json: bool) -> Callable[[Alert], None]:
+    """Writes each alert of a live capture at once, as a JSON line or for people."""
+    from sensor.report.text import alert_line
+    from sensor.result import alert_record
+
+    def tell(alert: Alert) -> None:
+        if as_json:
+            print_json(alert_record(alert))
+            sys.stdout.flush()
+        else:
+            out.print(alert_line(alert), soft_wrap=True)
+
+    return tell
 
 
 def write_outputs(result: Result, report: Path | None, store: Path | None) -> None:

@@ -22,24 +22,25 @@ ROWS = 40
 
 
 @click.command("inspect", cls=Command)
-@options.captures
+@options.source
 @options.engine
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
 @click.option("--rows", default=ROWS, show_default=True, help="Most rows of a table; 0 for all.")
 def command(
-    captures: tuple[str, ...], engine: str, profiles: tuple[Path, ...], as_json: bool, rows: int
+    source: options.Source, engine: str, profiles: tuple[Path, ...], as_json: bool, rows: int
 ) -> None:
-    """Show protocols, assets, conversations and points of captures.
+    """Show protocols, assets, conversations and points of captures or of an interface.
 
     \b
     Examples:
       gridwarden inspect station.pcapng
       gridwarden inspect /var/spool/captures --json | jq .protocols
-      tcpdump -i eth1 -w - -c 10000 | gridwarden inspect -
+      gridwarden inspect --interface eth1 --duration 30s
+      ssh station tcpdump -i eth1 -w - -c 10000 | gridwarden inspect -
     """
     from sensor.inventory import Inventory
 
-    with options.opened(captures, engine, profiles, "Reading") as decoded:
+    with options.opened_source(source, engine, profiles, "Reading") as decoded:
         inventory = Inventory(decoded)
         for batch in decoded:
             inventory.add(batch)
@@ -119,7 +120,8 @@ def _show_head(record: dict[str, Any]) -> None:
         f"[bold]{record['packets']:,}[/] packets, {record['bytes']:,} bytes, "
         f"[bold]{record['messages']:,}[/] messages, {record['points']:,} points"
     )
-    out.print(span, highlight=False)
+    if record["packets"]:
+        out.print(span, highlight=False)
     doubts = {
         "malformed": record["malformed"],
         "truncated": record["truncated"],

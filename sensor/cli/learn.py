@@ -1,4 +1,4 @@
-"""``gridwarden learn``: captures of normal operation become a baseline."""
+"""``gridwarden learn``: captures of normal operation, or an interface, become a baseline."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from sensor.cli import options
 from sensor.cli.common import Command, out, print_json
+from sensor.errors import InputError
 
 if TYPE_CHECKING:
     from detectors.baseline import Baseline
@@ -22,7 +23,7 @@ MODEL_NAMES: Final = ("knn", "hbos", "pca", "gmm", "iforest", "ecod", "loda")
 
 
 @click.command("learn", cls=Command)
-@options.captures
+@options.source
 @click.option(
     "-o",
     "--output",
@@ -47,7 +48,7 @@ MODEL_NAMES: Final = ("knn", "hbos", "pca", "gmm", "iforest", "ecod", "loda")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
 @options.engine
 def command(
-    captures: tuple[str, ...],
+    source: options.Source,
     output: Path,
     false_alarms_per_day: float,
     model: str,
@@ -65,6 +66,7 @@ def command(
     Examples:
       gridwarden learn monday.pcapng tuesday.pcapng -o station.baseline
       gridwarden learn captures/ -o station.baseline --false-alarms-per-day 0.2
+      gridwarden learn --interface eth1 --duration 1h -o station.baseline
       gridwarden learn fat.pcap -o fat.baseline --approve-commands --json
     """
     from sensor.pipeline import LearnOptions, learn
@@ -72,11 +74,13 @@ def command(
     chosen = LearnOptions(false_alarms_per_day=false_alarms_per_day, model=model)
     chosen.check()
     began = time.monotonic()
-    with options.opened(captures, engine, profiles, "Learning") as decoded:
+    with options.opened_source(source, engine, profiles, "Learning") as decoded:
         baseline = learn(decoded, decoded.names, chosen)
-    first, last = (decoded.first or 0) / 1e9, decoded.last / 1e9
+    if decoded.first is None:
+        raise InputError(f"{', '.join(source.names)}: not a single frame, nothing to learn from")
+    first, last = decoded.first / 1e9, decoded.last / 1e9
     baseline.created_from = [
-        {"captures": [Path(name).name for name in captures], "first": first, "last": last}
+        {"captures": [Path(name).name for name in source.names], "first": first, "last": last}
         | {"packets": int(baseline.params["packets"])}
     ]
     approved: list[str] = []

@@ -46,6 +46,15 @@ def summary(result: Result) -> Group:
     return Group(*parts)
 
 
+def alert_line(alert: Alert) -> Text:
+    """One alert on one line, for runs that tell them as they come."""
+    style = STYLES.get(alert.level, "")
+    head = f"{words.moment(alert.start)} {visible(alert.level, WORD):7} "
+    times = f" ({words.number(alert.count)} times)" if alert.count > 1 else ""
+    reading = f"{visible(alert.reading, WORD):9} "
+    return Text.assemble((head, style), (reading, "bold"), visible(alert.summary, LONGEST), times)
+
+
 def _verdict(result: Result) -> Text:
     headline, sentence = words.verdict(result)
     style = STYLES.get(LEVELS[result.worst], "") if result.worst is not None else "bold green"

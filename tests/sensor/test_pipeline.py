@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "detectors"))
 
-from synthetic import IEC104, FakeNames, i_frame, message, messages, s_frame
+from synthetic import IEC104, SECOND, START, FakeNames, i_frame, message, messages, s_frame
 
 from detectors.base import Alert
 from detectors.baseline import Baseline
@@ -21,7 +21,7 @@ from detectors.behaviour import MODELS, Behaviour
 from detectors.groups import Lens
 from grid_profiles.vocabulary import POINT, Role
 from sensor.messages import MessageBatch
-from sensor.pipeline import LearnOptions, budget_of, detect, learn
+from sensor.pipeline import Detection, LearnOptions, budget_of, detect, learn
 
 
 def traffic(names: FakeNames, seconds: int, start: float = 0.0, stream: int = 0) -> list[Any]:
@@ -66,6 +66,22 @@ def learned() -> Baseline:
     names = FakeNames()
     made = learn([batch(traffic(names, 1800))], names)
     return Baseline.from_bytes(made.to_bytes())
+
+
+def test_silence_is_noticed_on_an_idle_network_when_the_clock_moves_on(learned: Baseline) -> None:
+    names = FakeNames()
+    rows = traffic(names, 200)
+    end = START + 200 * SECOND
+    idle = [MessageBatch.empty(end + n * SECOND // 4) for n in range(4 * 90)]
+    detection = Detection(names, learned)
+    told = list(detection.run([batch(rows), *idle]))
+    silent = [alert for alert in told if alert.rule == "silence"]
+    assert silent
+    assert "capture-pause" not in rules(detection.alerts)
+    assert START / SECOND + 200 < silent[0].start < START / SECOND + 290
+    # a capture that ends, or stands still without saying that time passed, is no silence
+    for still in ([], [MessageBatch.empty()] * 9):
+        assert "silence" not in rules(detect([batch(rows), *still], names, learned).alerts)
 
 
 def alerts(rows: list[Any], names: FakeNames, baseline: Baseline, size: int = 10**6) -> list[Alert]:

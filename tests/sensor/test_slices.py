@@ -87,3 +87,18 @@ def test_two_files_count_their_frames_anew() -> None:
     first, second = batches([(0, 1), (10, 1)], set())[0], batches([(3000, 1), (10, 1)], set())[0]
     pieces = list(Slicer().run([first, second]))
     assert [(len(p.messages), p.packets) for p in pieces] == [(2, 2), (2, 2)]
+
+
+def test_time_that_passes_without_frames_closes_slices() -> None:
+    first, idle = batches([(0, 1), (4000, 1)], set())[0], MessageBatch.empty
+    slicer = Slicer()
+    start = 5_000 * SECOND
+    pieces = [*slicer.push(idle(start - SECOND)), *slicer.push(first)]
+    pieces += [*slicer.push(idle(start + 5 * SECOND)), *slicer.push(idle(start + 7 * SECOND))]
+    assert [(p.start // SECOND - 5_000, len(p.messages), p.packets) for p in pieces] == [
+        (-1, 0, 0), (0, 1, 1), (4, 1, 1), (5, 0, 0)
+    ]  # fmt: skip
+    # a clock that says nothing new, and frames from before it: nothing closes, nothing is reopened
+    assert [*slicer.push(idle(start)), *slicer.push(idle(0))] == []
+    assert [*slicer.push(first)] == []
+    assert [(p.start // SECOND - 5_000, p.packets) for p in slicer.close()] == [(7, 2)]

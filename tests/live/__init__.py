@@ -1,0 +1,1 @@
+"""A network of two namespaces for the tests of live capture."""
