@@ -98,4 +98,27 @@ def compiled_before() -> bool:
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function to machine code on first use and keep the result on disk."""
-    return numba.njit(cache=True, boundscheck=True, nogil=True, error_model="numpy")(function)
+    return _general(numba.njit(cache=True, boundscheck=True, nogil=True, error_model="numpy")(function))
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A step on the way from a frame to its decoder: compiled only as a part of its caller.
+
+    numba compiles whatever a function calls together with it, so that each further level would translate all
+    decoders once more.
+    """
+    return numba.njit(boundscheck=True, nogil=True, error_model="numpy", inline="always")(function)
+
+
+def _general(dispatcher: Any) -> Any:
+    """Let a constant argument count as an integer: numba would compile the callee anew for each constant."""
+    if numba.config.DISABLE_JIT:
+        return dispatcher
+    template = dispatcher.get_call_template
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        plain = tuple(numba.types.unliteral(arg) for arg in args)
+        return template(plain, {name: numba.types.unliteral(arg) for name, arg in kws.items()})
+
+    dispatcher.get_call_template = get_call_template
+    return dispatcher

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from sensor.jit import kernel
+from sensor.jit import inlined, kernel
 from sensor.track.dispatch import emit_datagram, emit_ethernet, emit_internet
 from sensor.track.redundancy import is_copy
 from sensor.track.state import (
@@ -88,7 +88,7 @@ def decode_frames(
     return len(offset)
 
 
-@kernel
+@inlined
 def _frame(
     memory: Any, names: Any, pool: Any, data: Any, begin: int, end: int, link: int, wirelen: int
 ) -> int:
@@ -185,7 +185,7 @@ def _address(names: Any, memory: Any, data: Any, at: int, size: int) -> int:
     return ident
 
 
-@kernel
+@inlined
 def _internet(
     memory: Any, names: Any, pool: Any, data: Any, at: int, end: int, kind: int, wirelen: int
 ) -> int:
@@ -237,7 +237,7 @@ def _plain(memory: Any, names: Any, proto: int, kind: int, vlan: int, size: int)
     row.size = size
 
 
-@kernel
+@inlined
 def _datagram(memory: Any, names: Any, data: Any, at: int, end: int, wire_end: int, size: int) -> int:
     """UDP (RFC 768). The owner of a protocol's port serves; without one, the side with the lower port."""
     if end - at < 8:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from grid_profiles.vocabulary import Flag
-from sensor.jit import kernel
+from sensor.jit import inlined, kernel
 from sensor.track.dispatch import emit_pdu, next_start, pdu_head, pdu_length
 from sensor.track.state import (
     CLAIMED,
@@ -70,7 +70,7 @@ _CUT = int(Count.TRUNCATED)
 _BAD = int(Count.MALFORMED)
 
 
-@kernel
+@inlined
 def on_tcp(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, wire_end: int) -> int:
     """One segment; ``end`` is what was captured, ``wire_end`` what was sent.
 
@@ -192,7 +192,7 @@ def _connection_rows(memory: Any, names: Any, index: int, half: Any, bits: int, 
         _tcp_row(memory, names, index, KIND_FIN, size)
 
 
-@kernel
+@inlined
 def _data(
     memory: Any,
     names: Any,
@@ -263,7 +263,7 @@ def _data(
     return False
 
 
-@kernel
+@inlined
 def _emit(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int, size: int) -> None:
     memory.context.pdu = size
     emit_pdu(memory, names, proto, buf, at, end)
@@ -271,7 +271,7 @@ def _emit(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int, size
     memory.context.flags &= np.int64(_RETRANSMITTED | _LATE | _CONFLICT)
 
 
-@kernel
+@inlined
 def _pdus(
     memory: Any,
     names: Any,
@@ -314,7 +314,7 @@ def _pdus(
             memory.counters[_UNDECODED] += at - begin
 
 
-@kernel
+@inlined
 def _long(
     memory: Any, names: Any, buf: Any, at: int, end: int, proto: int, half: Any, status: int, need: int
 ) -> None:
@@ -326,7 +326,7 @@ def _long(
     half.skip = at + need - end
 
 
-@kernel
+@inlined
 def _cut(memory: Any, names: Any, buf: Any, at: int, end: int, proto: int, need: int) -> None:
     """A PDU whose tail the capture does not hold: its head is still worth a row."""
     memory.counters[_CUT] += 1
@@ -341,7 +341,7 @@ def _cut(memory: Any, names: Any, buf: Any, at: int, end: int, proto: int, need:
         row.flags = (row.flags | np.uint32(_TRUNCATED)) & ~np.uint32(_MALFORMED)
 
 
-@kernel
+@inlined
 def _continue(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, proto: int, half: Any) -> int:
     """Complete the PDU that waits; returns where the segment goes on."""
     while at < end and half.have > 0:
