@@ -56,6 +56,8 @@ _ODD_TEXT: Final = re.compile("[\\\\\x00-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+\Z")
 _SEPARATORS: Final = str.maketrans("", "", ":-. ")
 _ETHERNET_HEADER: Final = 14
+_TUNNELS: Final = frozenset(("gre", "vxlan"))
+"""Layers around a frame that is read as if it had been captured itself."""
 
 Found = dict[str, str]
 """The columns of a line that are not empty, by field name."""
@@ -197,6 +199,7 @@ class FrameReader:
         protocols = parts[3]
         layers = protocols.split(":")
         src, dst = _addresses(parts, layers)
+        station = _first if _TUNNELS.isdisjoint(layers) else _last
         sport, dport, stream, payload = _transport(parts, layers)
         flags = 0
         if parts[15]:
@@ -211,8 +214,8 @@ class FrameReader:
             self._renumber(number),
             self._endpoint(src),
             self._endpoint(dst),
-            self._endpoint(_first(parts[4])),
-            self._endpoint(_first(parts[5])),
+            self._endpoint(station(parts[4])),
+            self._endpoint(station(parts[5])),
             sport,
             dport,
             stream,
@@ -239,7 +242,9 @@ def nanoseconds(text: str) -> int:
 
 
 def _addresses(parts: list[str], layers: list[str]) -> tuple[str, str]:
-    """Source and destination of the outermost IP header; "" without."""
+    """Source and destination of the outermost IP header, inside a tunnel of the innermost; "" without."""
+    if not _TUNNELS.isdisjoint(layers):
+        return _inner_addresses(parts, layers)
     four, six = parts[7], parts[9]
     if four and six:
         outer_is_four = (
@@ -249,6 +254,21 @@ def _addresses(parts: list[str], layers: list[str]) -> tuple[str, str]:
     if four:
         return _first(four), _first(parts[8])
     return _first(six), _first(parts[10])
+
+
+def _inner_addresses(parts: list[str], layers: list[str]) -> tuple[str, str]:
+    """Those of the last IP header that is not quoted by an ICMP error."""
+    own = [layer for layer in _before_quotes(layers) if layer in ("ip", "ipv6")]
+    if not own:
+        return "", ""
+    columns, place = (7, 8) if own[-1] == "ip" else (9, 10), own.count(own[-1]) - 1
+    src, dst = (parts[column].split(AGGREGATOR) for column in columns)
+    return (src[place], dst[place]) if place < min(len(src), len(dst)) else ("", "")
+
+
+def _before_quotes(layers: list[str]) -> list[str]:
+    quoting = [layers.index(name) for name in ("icmp", "icmpv6") if name in layers]
+    return layers[: min(quoting)] if quoting else layers
 
 
 def _transport(parts: list[str], layers: list[str]) -> tuple[int, int, int, int]:

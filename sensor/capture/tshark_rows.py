@@ -1,8 +1,8 @@
 """Messages and points of one profile: a view of a message's fields in, rows of the contract out.
 
 Both readers of tshark's output (columns and tree) end here, so that it does not matter which of them read a
-frame. Numbers that a column cannot hold become its sentinel. Addresses are those of the outermost header; a
-message that is only quoted inside an ICMP error has no ports and the role PEER.
+frame. Numbers that a column cannot hold become its sentinel. Addresses are those of the outermost header,
+in a tunnel of the innermost. A message that is only quoted inside an ICMP error has no ports and role PEER.
 """
 
 from __future__ import annotations

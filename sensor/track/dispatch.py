@@ -19,6 +19,7 @@ from sensor.track.profinet import emit_profinet
 from sensor.track.ptp import emit_ptp
 from sensor.track.redundancy import emit_supervision
 from sensor.track.small import emit_arp, emit_internet, emit_ntp
+from sensor.track.snmp import emit_snmp
 from sensor.track.state import (
     BACNET,
     COAP,
@@ -33,8 +34,11 @@ from sensor.track.state import (
     NTP,
     OPCUA,
     PTP,
+    SNMP,
+    TLS,
 )
 from sensor.track.sv import emit_sv
+from sensor.track.tls import emit_tls
 from sensor.wire.coap import coap_length
 from sensor.wire.dlms import dlms_length
 from sensor.wire.dnp3 import dnp3_length, dnp3_next
@@ -46,7 +50,9 @@ from sensor.wire.mqtt import mqtt_length
 from sensor.wire.octets import be16
 from sensor.wire.opcua import opcua_length
 from sensor.wire.redundancy import TYPE_PRP
+from sensor.wire.snmp import snmp_length
 from sensor.wire.status import FOREIGN
+from sensor.wire.tls import tls_length
 
 __all__ = ["emit_datagram", "emit_ethernet", "emit_internet", "emit_pdu", "pdu_head", "pdu_length"]
 
@@ -70,6 +76,10 @@ def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
         return coap_length(buf, at, end)
     if proto == DNS:
         return dns_length(buf, at, end)
+    if proto == TLS:
+        return tls_length(buf, at, end)
+    if proto == SNMP:
+        return snmp_length(buf, at, end)
     return FOREIGN, 0
 
 
@@ -96,6 +106,8 @@ def pdu_head(proto: int) -> int:
         return 9
     if proto == DNS:
         return 14
+    if proto == TLS:
+        return 6
     return 4
 
 
@@ -122,6 +134,12 @@ def emit_pdu(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -
         emit_coap(memory, names, buf, at, end)
     elif proto == DNS:
         emit_dns_tcp(memory, names, buf, at, end)
+    elif proto == TLS:
+        emit_tls(memory, names, buf, at, end)
+    elif proto == SNMP:
+        context = memory.context
+        cut = end - at < context.pdu
+        emit_snmp(memory, names, buf, at, end, context.sport, context.dport, cut)
 
 
 @kernel
@@ -140,6 +158,9 @@ def emit_datagram(memory: Any, names: Any, proto: int, buf: Any, at: int, end: i
     if proto == DNS or proto == MDNS or proto == LLMNR:
         sport, dport = be16(buf, at - 8), be16(buf, at - 6)
         return emit_dns(memory, names, proto, buf, at, end, sport, dport, wire_end > end)
+    if proto == SNMP:
+        sport, dport = be16(buf, at - 8), be16(buf, at - 6)
+        return emit_snmp(memory, names, buf, at, end, sport, dport, wire_end > end)
     if proto == NTP:
         return emit_ntp(memory, names, buf, at, end, wire_end)
     return False

@@ -24,6 +24,7 @@ from sensor.track.state import (
     ROLE_CLIENT,
     ROLE_PEER,
     ROLE_SERVER,
+    TUNNEL,
     UDP,
     Count,
     conversation,
@@ -37,13 +38,16 @@ from sensor.wire.ip import parse_ipv4, parse_ipv6
 from sensor.wire.link import TYPE_ARP, TYPE_IPV4, TYPE_IPV6, parse_link
 from sensor.wire.octets import be16, be32
 from sensor.wire.status import MALFORMED, OK, TRUNCATED, UNSUPPORTED
+from sensor.wire.tunnel import PORT_VXLAN, PROTO_GRE, parse_gre, parse_vxlan
 
+MAX_TUNNELS: Final = 2
 SPARE: Final = 16_384  # points and messages of a PDU that waited
 
 _FRAMES, _BYTES, _ETH, _VLAN = int(Count.FRAMES), int(Count.BYTES), int(Count.ETH), int(Count.VLAN)
 _IP4, _IP6, _ARP = int(Count.IP), int(Count.IPV6), int(Count.ARP)
 _TCP, _UDP, _ICMP, _ICMP6 = int(Count.TCP), int(Count.UDP), int(Count.ICMP), int(Count.ICMPV6)
 _OTHER, _FRAGMENTS = int(Count.OTHER), int(Count.FRAGMENTS)
+_TUNNELS = int(Count.TUNNELS)
 _CUT, _BAD, _CLAIMED = int(Count.TRUNCATED), int(Count.MALFORMED), int(Count.CLAIMED)
 
 
@@ -90,6 +94,35 @@ def decode_frames(
 
 @inlined
 def _frame(
+    memory: Any, names: Any, pool: Any, data: Any, begin: int, end: int, link: int, wirelen: int
+) -> int:
+    """A frame, then what tunnels carry in it as if it had been captured itself."""
+    context = memory.context
+    context.depth = 0
+    taken = _layers(memory, names, pool, data, begin, end, np.int64(link), wirelen)
+    while taken == TUNNEL:
+        memory.counters[_TUNNELS] += 1
+        context.depth += 1
+        context.src = 0
+        context.dst = 0
+        begin, end, wirelen = context.inner, context.inner_end, context.inner_wire
+        taken = _layers(memory, names, pool, data, begin, end, context.inner_link, wirelen)
+    return taken
+
+
+@kernel
+def _tunnel(memory: Any, link: int, at: int, end: int, wire_end: int) -> bool:
+    """Keep where the frame inside begins; False when there is none, or too many are around it."""
+    context = memory.context
+    if link < 0 or context.depth >= MAX_TUNNELS:
+        return False
+    context.inner, context.inner_end, context.inner_link = at, end, link
+    context.inner_wire = wire_end - at
+    return True
+
+
+@kernel
+def _layers(
     memory: Any, names: Any, pool: Any, data: Any, begin: int, end: int, link: int, wirelen: int
 ) -> int:
     counters = memory.counters
@@ -220,6 +253,10 @@ def _internet(
     elif proto == 58:
         counters[_ICMP6] += 1
     stop = min(end, wire_end)
+    if status == OK and proto == PROTO_GRE:
+        inside, inner = parse_gre(data, payload, stop)
+        if _tunnel(memory, inside, inner, stop, wire_end):
+            return TUNNEL
     if status == OK and emit_internet(memory, names, proto, data, payload, stop, wire_end):
         return CLAIMED
     _plain(memory, names, IP, proto, 0, wirelen)
@@ -259,6 +296,10 @@ def _datagram(memory: Any, names: Any, data: Any, at: int, end: int, wire_end: i
         context.role = ROLE_SERVER
         context.client, context.server, context.port = context.dst, context.src, sport
         proto = memory.udp_ports[sport]
+    if dport == PORT_VXLAN:
+        inside, inner = parse_vxlan(data, at + 8, end)
+        if _tunnel(memory, inside, inner, end, wire_end):
+            return TUNNEL
     context.pdu = wire_end - at - 8
     if proto and emit_datagram(memory, names, proto, data, at + 8, end, wire_end):
         return CLAIMED

@@ -6,7 +6,7 @@ fixed size, so memory does not grow with traffic.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -68,10 +68,12 @@ DHCP: Final = NATIVE_IDS["dhcp"]
 """Profile ids that compiled code knows; a profile says itself whether its decoder exists (``native``)."""
 
 
-OPEN, CLAIMED, FRAMING = 0, 1, 2
-"""What becomes of a frame: its data are for another engine, for none, or it only helps another to follow."""
+OPEN, CLAIMED, FRAMING, TUNNEL = 0, 1, 2, 3
+"""What becomes of a frame: its data are for another engine, for none, or it only helps another to follow;
+or the frame inside it is next."""
 
 
+@unique
 class Count(IntEnum):
     """Index into ``MEMORY.counters``."""
 
@@ -101,9 +103,10 @@ class Count(IntEnum):
     SV_EVICTED = 23
     DUPLICATES = 24
     COPIES = 25
-    CONFLICTS = 22
-    REORDERED = 23
-    OUTSIDE = 24
+    CONFLICTS = 26
+    REORDERED = 27
+    OUTSIDE = 28
+    TUNNELS = 29
 
 
 HOST: Final = np.dtype(
@@ -147,6 +150,11 @@ CONTEXT: Final = np.dtype(
         ("sport", "i8"),
         ("dport", "i8"),
         ("payload", "i8"),  # bytes of the frame behind its first 14
+        ("depth", "i8"),  # tunnels around what is read now
+        ("inner", "i8"),  # where the frame inside a tunnel begins
+        ("inner_end", "i8"),  # end of what was captured of it
+        ("inner_wire", "i8"),  # bytes of it that were sent
+        ("inner_link", "i8"),  # its link type
     ]
 )
 """What the messages of one frame have in common; one record, reused."""

@@ -23,6 +23,7 @@ from sensor.track.state import (
     ROLE_CLIENT,
     ROLE_SERVER,
     TCP,
+    TLS,
     Count,
     conversation,
     open_row,
@@ -38,6 +39,7 @@ from sensor.track.streams import (
     remember_tail,
     restart,
 )
+from sensor.track.tls import switch_to_tls
 from sensor.wire.octets import be16, be32
 from sensor.wire.status import MORE, OK
 
@@ -241,6 +243,8 @@ def _data(
     elif verdict == 4:
         counters[_OVERLAPS] += 1
         at = min(at + skip, end)
+    if in_order and flow.proto != TLS:
+        switch_to_tls(memory, flow, half, buf, at, end)
     if in_order and flow.proto:
         if wire_end > end:
             half.recent = 0

@@ -197,7 +197,137 @@ def profinet_frames() -> list[f.Stamped]:
     return [(0, frame) for frame in out]
 
 
-PARTS = (arp_frames, icmp_frames, dns_frames, ntp_frames, profinet_frames)
+def tls_record(kind: int, body: bytes, version: int = 0x0303) -> bytes:
+    """A TLS record."""
+    return struct.pack("!BHH", kind, version, len(body)) + body
+
+
+def handshake(kind: int, body: bytes) -> bytes:
+    """A handshake message in a record of its own."""
+    return tls_record(22, bytes([kind]) + struct.pack("!I", len(body))[1:] + body)
+
+
+def client_hello(host: str = "", session: bytes = b"") -> bytes:
+    """A client hello that says whom it wants."""
+    inner = b"\0" + struct.pack("!H", len(host)) + host.encode()
+    extension = struct.pack("!HHH", 0, len(inner) + 2, len(inner)) + inner if host else b""
+    extensions = struct.pack("!HHB", 23, 0, 0)[:4] + extension
+    head = b"\3\3" + bytes(32) + bytes([len(session)]) + session + struct.pack("!HHBB", 2, 0xC02F, 1, 0)
+    return handshake(1, head + struct.pack("!H", len(extensions)) + extensions)
+
+
+def tls_frames() -> list[f.Stamped]:
+    """A connection with everything on ports of TLS, of no protocol, and of one that IEC 62351-3 wraps."""
+    frames: list[f.Stamped] = []
+    hello = handshake(2, b"\3\3" + bytes(32) + b"\0" + struct.pack("!HB", 0xC02F, 0))
+    chain = handshake(11, b"\0\0\0") + handshake(14, b"")
+    key = handshake(16, b"\x20" + bytes(range(32)))
+    done = tls_record(20, b"\1") + tls_record(22, bytes(range(200, 240)))
+    data = tls_record(23, bytes(range(64)))
+    for place, port in enumerate((443, 19998, 8443, 2404)):
+        talk = f.Talk(CLIENT, SERVER, port, 41000 + place)
+        talk.open(0)
+        talk.client(0, client_hello("scada.example" if place else "", bytes(32 * place)))
+        talk.server(0, hello + chain)
+        talk.client(0, key + done)
+        talk.server(0, done)
+        talk.client(0, data + data)
+        talk.server(0, data)
+        talk.client(0, tls_record(21, bytes(range(26))))
+        talk.close(0)
+        frames += talk.frames
+    talk = f.Talk(CLIENT, SERVER, 443, 42000)
+    talk.open(0)
+    talk.client(0, client_hello("no.such.host"))
+    talk.server(0, tls_record(21, b"\2\x70"))
+    return frames + talk.frames
+
+
+def gre(protocol: int, inner: bytes, flags: int = 0) -> bytes:
+    """GRE around something, with the fields that ``flags`` ask for."""
+    fields = [struct.pack("!I", 7) for flag in (0x8000, 0x2000, 0x1000) if flags & flag]
+    return struct.pack("!HH", flags, protocol) + b"".join(fields) + inner
+
+
+def tunnel_frames() -> list[f.Stamped]:
+    """Frames inside every tunnel, one inside two, and some that a tunnel should not hold."""
+    asked = f.udp_frame("192.168.1.1", "192.168.1.2", 40000, 53, dns(0x0100, [name("inner.plant")]))
+    packet = asked[14:]
+    tagged = f.udp_frame("192.168.1.1", "192.168.1.2", 40000, 53, dns(0x0100, [name("tagged.plant")]), (9,))
+    three = struct.pack("!HHIHH", 0x2001, 0, 5, 0, 0)
+    bodies = [gre(0x0800, packet, flags) for flags in (0, 0x8000, 0x2000, 0x1000, 0xB000)]
+    bodies += [gre(0x6558, asked), gre(0x6558, tagged, 0x2000), gre(0x88BE, asked)]
+    bodies += [gre(0x88BE, struct.pack("!HHI", 0x1001, 0, 0) + asked, 0x1000)]
+    bodies += [gre(0x22EB, three + asked, 0x1000)]
+    bodies += [gre(0x22EB, three[:-1] + b"\1" + bytes(8) + asked, 0x1000)]
+    out = [f.ip_frame(CLIENT, SERVER, 47, body) for body in bodies]
+    out.append(f.udp_frame(CLIENT, SERVER, 50000, 4789, b"\x08\0\0\0\0\0\7\0" + asked))
+    out.append(
+        f.ip_frame(
+            CLIENT6,
+            SERVER6,
+            47,
+            gre(0x6558, f.eth("02:00:00:00:00:09", "02:00:00:00:00:08", 0x8892, rt(0x8000))),
+        )
+    )
+    out.append(f.ip_frame(CLIENT, SERVER, 47, gre(0x6558, out[1])))
+    return [(0, frame) for frame in out]
+
+
+def integer(value: int) -> bytes:
+    """A BER INTEGER."""
+    return f.ber(2, value.to_bytes(max(1, value.bit_length() // 8 + 1), "big"))
+
+
+def oid(*arcs: int) -> bytes:
+    """A BER OBJECT IDENTIFIER."""
+    out = b""
+    for arc in (40 * arcs[0] + arcs[1], *arcs[2:]):
+        octets = [arc & 0x7F]
+        while arc := arc >> 7:
+            octets.insert(0, 0x80 | arc & 0x7F)
+        out += bytes(octets)
+    return f.ber(6, out)
+
+
+def snmp_pdu(kind: int, request: int, status: int, *names: bytes) -> bytes:
+    """A PDU that asks for names."""
+    variables = b"".join(f.ber(0x30, one + f.ber(5, b"")) for one in names)
+    return f.ber(0xA0 + kind, integer(request) + integer(status) + integer(0) + f.ber(0x30, variables))
+
+
+def snmp_frames() -> list[f.Stamped]:
+    """Every PDU of version 2c, traps of version 1, and version 3 in clear and encrypted."""
+    system, interfaces = oid(1, 3, 6, 1, 2, 1, 1, 5, 0), oid(1, 3, 6, 1, 4, 1, 99999, 300, 2**31)
+    out = []
+    for kind in (0, 1, 2, 3, 5, 6, 7, 8):
+        for status in (0, 5):
+            pdu = snmp_pdu(kind, 70_000 + kind, status, system, interfaces)
+            body = f.ber(0x30, integer(1) + f.ber(4, b"public") + pdu)
+            ports = (161, 40000) if kind in (2, 8) else (40000, 162) if kind in (6, 7) else (40000, 161)
+            out.append(f.udp_frame(CLIENT, SERVER, *ports, body))
+    trap = oid(1, 3, 6, 1, 4, 1, 9) + f.ber(0x40, f.ip(CLIENT)) + integer(6) + integer(1) + f.ber(0x43, b"\1")
+    trap = f.ber(0xA4, trap + f.ber(0x30, f.ber(0x30, system + integer(7))))
+    out.append(f.udp_frame(CLIENT, SERVER, 40000, 162, f.ber(0x30, integer(0) + f.ber(4, b"x") + trap)))
+    scoped = f.ber(0x30, f.ber(4, b"\x80\0\0\0\1") + f.ber(4, b"") + snmp_pdu(0, 5, 0, system))
+    for level, body in ((4, scoped), (7, f.ber(4, bytes(range(40))))):
+        head = f.ber(0x30, integer(9) + integer(65507) + f.ber(4, bytes([level])) + integer(3))
+        user = f.ber(4, b"\x80\0\0\0\1") + integer(1) + integer(2) + f.ber(4, b"u") + f.ber(4, b"") * 2
+        whole = f.ber(0x30, integer(3) + head + f.ber(4, f.ber(0x30, user)) + body)
+        out.append(f.udp_frame(CLIENT, SERVER, 40000, 161, whole))
+    return [(0, frame) for frame in out]
+
+
+PARTS = (
+    arp_frames,
+    icmp_frames,
+    dns_frames,
+    ntp_frames,
+    profinet_frames,
+    tls_frames,
+    tunnel_frames,
+    snmp_frames,
+)
 
 
 def base_frames() -> list[bytes]:

@@ -15,10 +15,19 @@ from tests.fuzz.test_fuzz_native import BATCH, SCALE, check
 from tests.lab import frames as f
 from tests.reference.run import Native, Shot, frame_batch
 
-UDP_PORTS = (53, 5353, 5355, 123)
-TCP_PORTS = (53,)
+UDP_PORTS = (53, 5353, 5355, 123, 161, 162, 4789)
+TCP_PORTS = (53, 161, 443, 19998, 8443)
 ETHERTYPES = (0x0806, 0x8892)
-IP_PROTOCOLS = (1, 2, 58)
+HEADS = (
+    b"",
+    b"",
+    b"\x16\3\3\0\x40\1\0\0\x3c",
+    b"\x17\3\3\0\x20",
+    b"\0\0\x65\x58",
+    b"\x10\0\x88\xbe",
+    b"\x08" + bytes(7),
+)
+IP_PROTOCOLS = (1, 2, 47, 58)
 
 
 class BaseMutator(Mutator):
@@ -26,7 +35,7 @@ class BaseMutator(Mutator):
 
     def _noise(self, frame: bytearray) -> bytearray:
         rnd = self._random
-        octets = rnd.randbytes(rnd.randrange(0, 160))
+        octets = rnd.choice(HEADS) + rnd.randbytes(rnd.randrange(0, 160))
         way = rnd.randrange(4)
         if way == 0:
             kind = rnd.choice(ETHERTYPES)

@@ -1,4 +1,4 @@
-"""Native against tshark for the protocols of every network and PROFINET, all columns.
+"""Native against tshark for the protocols of every network, PROFINET and what tunnels carry, all columns.
 
 Every difference that may remain is named here, with who is right; anything else fails the test.
 
@@ -10,6 +10,10 @@ Every difference that may remain is named here, with who is right; anything else
   message was not sent again: native is right.
 - The size of a DNS message over TCP: tshark's is a share of its last segment. Native is right.
 - ARP: tshark shows no target address of an operation 7. Neither is wrong.
+- TLS: tshark has a row without a kind for a frame in which a record begins and does not end. On the port of
+  an industrial protocol it reads TLS as that protocol, malformed. Where a capture misses more than a window,
+  the native engine wants a second segment before it believes the new place. Native is right.
+- SNMP: a negative request id is missing in the native engine's rows.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from tests.sensor.test_differential import MASK, corpus, difference, same
 
 pytestmark = [pytest.mark.tshark, pytest.mark.skipif(not shutil.which("tshark"), reason="no tshark here")]
 
-SMALL = ("arp", "icmp", "icmpv6", "igmp", "dns", "mdns", "llmnr", "ntp")
+SMALL = ("arp", "icmp", "icmpv6", "igmp", "dns", "mdns", "llmnr", "ntp", "snmp")
 PROFINET = ("profinet_rt", "profinet_dcp")
 BUILT: dict[str, Callable[[], list[Stamped]]] = {
     "arp": base.arp_frames,
@@ -40,8 +44,12 @@ BUILT: dict[str, Callable[[], list[Stamped]]] = {
     "dns": base.dns_frames,
     "ntp": base.ntp_frames,
     "profinet": base.profinet_frames,
+    "snmp": base.snmp_frames,
+    "tunnel": base.tunnel_frames,
 }
-PATTERNS = ("bg-arp*", "bg-dns*", "bg-ntp*", "profinet*", "hartip*", "synphasor*unclean*")
+PATTERNS = ("bg-arp*", "bg-dns*", "bg-ntp*", "bg-snmp*", "profinet*", "hartip*", "synphasor*unclean*")
+TLS_PATTERNS = ("bg-tls*", "hartip*", "mqtt__mqtt-events*", "modbus__*and-non-modbus*")
+TLS_CAPTURES = [found for pattern in TLS_PATTERNS for found in corpus(f"protocols/{pattern}")]
 CAPTURES = [found for pattern in PATTERNS for found in corpus(f"protocols/{pattern}")]
 ERRORS = (3, 4, 5, 11, 12)
 
@@ -90,3 +98,35 @@ def test_what_is_built_here(name: str, tmp_path: Path) -> None:
     frames = BUILT[name]()
     write_pcap(tmp_path / "built.pcap", frames)
     assert compare(tmp_path / "built.pcap") >= len(frames) // 2
+
+
+def compare_tls(path: Path) -> tuple[int, set[int]]:
+    """Number of records that both have, and frames whose records only one has."""
+    native, tshark = decoded(path, "native", ("tls",)), decoded(path, "tshark", ("tls",))
+    tshark = tshark[tshark["kind"] >= 0]
+    mine, theirs = native["frame"].value_counts(), tshark["frame"].value_counts()
+    differing = {int(f) for f in {*mine.index, *theirs.index} if mine.get(f, 0) != theirs.get(f, 0)}
+    native, tshark = (table[~table["frame"].isin(differing)].reset_index() for table in (native, tshark))
+    for column in set(native.columns) - {"flags", "bits", "index"}:
+        wrong = ~same(native[column], tshark[column])
+        assert not wrong.any(), difference(column, native, tshark, wrong)
+    mine, theirs = native["bits"] & MASK, tshark["bits"] & MASK
+    assert (mine == theirs).all(), difference("bits", native, tshark, (mine != theirs).to_numpy())
+    return len(native), differing
+
+
+@pytest.mark.parametrize("path", TLS_CAPTURES)
+def test_tls_captures(path: Path) -> None:
+    same_rows, differing = compare_tls(path)
+    assert same_rows
+    assert not differing or "tls-appdata" in path.name
+
+
+def test_tls_built_here(tmp_path: Path) -> None:
+    frames = base.tls_frames()
+    write_pcap(tmp_path / "built.pcap", frames)
+    same_rows, differing = compare_tls(tmp_path / "built.pcap")
+    on_2404 = {place for place, (_, data) in enumerate(frames, 1) if b"\x09\x64" in data[34:38]}
+    assert same_rows > 30
+    assert differing
+    assert differing <= on_2404

@@ -111,6 +111,95 @@ def test_profinet_block_is_longer_than_the_data() -> None:
     assert row.flags == Flag.MALFORMED
 
 
+def tls_rows(*frames: f.Stamped) -> list[Message]:
+    return [row for row in decode(*(data for _, data in frames)) if row.proto == "tls"]
+
+
+@pytest.mark.parametrize("port", [443, 802, 3782, 19998, 8443, 502, 2404])
+def test_tls_on_any_port(port: int) -> None:
+    talk = f.Talk(A, B, port)
+    talk.open(0)
+    talk.client(0, b.client_hello("rtu-7.plant"))
+    talk.server(0, b.handshake(2, b"\3\3" + bytes(32) + b"\0\xc0\x2f\0") + b.tls_record(20, b"\1"))
+    talk.server(0, b.tls_record(22, b"\1" + bytes(20)))
+    talk.client(0, b.tls_record(21, b"\2\x28") + b.tls_record(23, bytes(99)))
+    rows = tls_rows(*talk.frames)
+    assert [row.kind for row in rows] == [257, 258, 20, 22, 21, 23]
+    assert rows[0].name == "rtu-7.plant"
+    assert rows[4].cause == 40
+    assert [bool(row.flags & Flag.ENCRYPTED) for row in rows] == [False] * 5 + [True]
+    assert rows[0].conv == ("tls", A, B, port, "", 0)
+    assert rows[5].size == 104
+
+
+def test_tls_hello_cut_anywhere() -> None:
+    hello = b.client_hello("rtu-7.plant")
+    for cut in range(1, len(hello)):
+        talk = f.Talk(A, B, 443)
+        talk.open(0)
+        talk.client(0, hello[:cut])
+        talk.client(0, hello[cut:])
+        assert [(row.kind, row.name) for row in tls_rows(*talk.frames)] == [(257, "rtu-7.plant")], cut
+
+
+def test_tls_hello_with_lengths_that_lie() -> None:
+    hello = b.client_hello("rtu-7.plant")
+    for place in range(9, len(hello)):
+        for octet in (0, 0xFF):
+            talk = f.Talk(A, B, 443)
+            talk.client(0, hello[:place] + bytes([octet]) + hello[place + 1 :])
+            assert len(tls_rows(*talk.frames)) == 1
+
+
+def test_modbus_stays_modbus() -> None:
+    talk = f.Talk(A, B, 502)
+    talk.open(0)
+    talk.client(0, f.modbus_adu(0x1603, 1, f.mb_read(3, 1, 1)))
+    assert [row.proto for row in decode(*(data for _, data in talk.frames)) if row.proto != "tcp"] == [
+        "modbus"
+    ]
+
+
+def test_snmp() -> None:
+    message = f.ber(
+        0x30, b.integer(1) + f.ber(4, b"secret") + b.snmp_pdu(3, 77, 0, b.oid(1, 3, 6, 1, 4, 1, 9))
+    )
+    row, named = one(f.udp_frame(A, B, 40000, 161, message))
+    assert (row.proto, row.role, row.kind, row.seq, row.cause, row.count) == ("snmp", CLIENT, 3, 77, 0, 1)
+    assert (row.name, named, row.conv) == ("1.3.6.1.4.1.9", "1.3.6.1.4.1.9", ("snmp", A, B, 161, "", 0))
+    for size in range(len(message)):
+        rows = decode(f.udp_frame(A, B, 40000, 161, message[:size]))
+        assert [row.proto for row in rows] == ["udp"]
+
+
+def test_tunnels() -> None:
+    native = Native()
+    frames = [Shot(number, data) for number, (_, data) in enumerate(b.tunnel_frames())]
+    rows = native.feed(frames)
+    assert [row.frame for row in rows] == list(range(1, len(frames) + 1))
+    assert {row.name for row in rows if row.proto == "dns"} == {"inner.plant", "tagged.plant"}
+    assert {row.src for row in rows if row.proto == "dns"} == {"192.168.1.1"}
+    assert native.counters["tunnels"] == len(frames) + 1
+    sent = {native.names.endpoint(i): int(host["sent"]) for i, host in enumerate(native.engine.hosts())}
+    assert sent[A] == len(frames)  # one is of IPv6, one holds another tunnel of the same ends
+    assert sent["192.168.1.1"] == len(frames) - 1
+
+
+def test_three_tunnels_are_too_many() -> None:
+    frame = f.udp_frame(A, B, 40000, 53, b.dns(0x0100, [b.name("deep")]))
+    for depth, proto in ((1, "dns"), (2, "dns"), (3, "ip")):
+        frame = f.ip_frame(A, B, 47, b.gre(0x6558, frame))
+        assert [row.proto for row in decode(frame)] == [proto], depth
+
+
+def test_goose_in_a_mirror() -> None:
+    body = f.goose_pdu("LD/LLN0$GO$g", 2000, "LD/LLN0$d", "g", 10**18, 3, 0, [f.g_bool(True)])
+    inner = f.goose_frame("01:0c:cd:01:00:01", "02:00:00:00:00:07", 1, body)
+    mirrored = f.ip_frame(A, B, 47, b.gre(0x88BE, struct.pack("!HHI", 0x1001, 0, 0) + inner, 0x1000))
+    (row,) = decode(mirrored)
+    assert (row.proto, row.src, row.state) == ("goose", "02:00:00:00:00:07", 3)
+
+
 def test_every_cut_gives_one_row() -> None:
     """A snap length anywhere: never more than one row, never an error, MALFORMED only what is."""
     for frame in b.base_frames():
