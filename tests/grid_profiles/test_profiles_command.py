@@ -38,7 +38,7 @@ def test_list_is_one_line_per_protocol() -> None:
     assert by_name["modbus"]["engine"] == "native"
     assert by_name["modbus"]["tcp"] == [502]
     assert by_name["modbus"]["dangerous"] > 10
-    assert by_name["dlms"]["engine"] == "counted only"
+    assert by_name["dlms"]["engine"] == "native"
     assert "dns" not in run("list", "--category", "industrial", "--json").stdout
 
 
