@@ -74,6 +74,7 @@ or the frame inside it is next."""
 
 
 @unique
+@unique
 class Count(IntEnum):
     """Index into ``MEMORY.counters``."""
 
