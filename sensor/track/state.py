@@ -167,7 +167,6 @@ MEMORY: Final = np.dtype(
         ("tags", "i8", (MAX_LEAVES,)),
         ("begins", "i8", (MAX_LEAVES,)),
         ("ends", "i8", (MAX_LEAVES,)),
-        ("text", "u1", (256,)),  # a name put together from parts
         ("hosts", HOST, (MAX_ENTRIES,)),  # by endpoint id
         ("requests", REQUEST, (BUCKETS * WAYS,)),  # of Modbus
         ("streams", STREAMS),
