@@ -61,8 +61,7 @@ def emit_coap_datagram(memory: Any, names: Any, buf: Any, at: int, end: int, wir
     if wire_end > end:
         row.flags |= np.uint32(_TRUNCATED)
     talk = np.uint64(sport + dport)
-    request = row.kind > 0 and row.kind < 32
-    if request:
+    if row.kind > 0 and row.kind <= 7:
         context.port = dport
     if row.seq >= 0 and row.state < 2:
         _seen(memory, row, talk, sport)

@@ -15,6 +15,7 @@ from sensor.jit import kernel
 from sensor.track.state import OPCUA, conversation, open_row
 from sensor.track.table import intern
 from sensor.track.transactions import recall, remember
+from sensor.track.uapoints import MONITOR, PUBLISH, READ, READ_ANSWER, WRITE, emit_values, node_text
 from sensor.wire.octets import le32
 from sensor.wire.opcua import (
     FINAL,
@@ -24,12 +25,9 @@ from sensor.wire.opcua import (
     IDENT_LENGTH,
     MESSAGE,
     MORE_CHUNKS,
-    NODE,
-    NODE_GUID,
-    NODE_LENGTH,
-    NODE_NUMBER,
     URL,
     URL_LENGTH,
+    opcua_body,
     opcua_readable,
     opcua_service,
     parse_opcua,
@@ -63,6 +61,7 @@ def emit_opcua(memory: Any, names: Any, buf: Any, at: int, end: int) -> None:
     security = np.int64(parse_opcua(buf, at, end, at + context.pdu, flow.app[0], first, row, where))
     if again:
         _name(memory, names, buf, row)
+        _values(memory, names, buf, at, end, row, True)
         return
     flow.app[0] = security
     if not first:
@@ -76,6 +75,19 @@ def emit_opcua(memory: Any, names: Any, buf: Any, at: int, end: int) -> None:
             _begin(memory, names, buf, at + FIRST, end, row, before)
     else:
         _name(memory, names, buf, row)
+        _values(memory, names, buf, at, end, row, False)
+
+
+@kernel
+def _values(memory: Any, names: Any, buf: Any, at: int, end: int, row: Any, again: bool) -> None:
+    """Points of a service in one chunk."""
+    kind = row.kind
+    if row.state >= 0 and (
+        kind == READ or kind == READ_ANSWER or kind == WRITE or kind == MONITOR or kind == PUBLISH
+    ):
+        body = opcua_body(buf, at + FIRST, end, kind)
+        if body >= 0:
+            emit_values(memory, names, buf, body, end, row, again)
 
 
 @kernel
@@ -117,15 +129,7 @@ def _finish(memory: Any, row: Any, side: int) -> None:
 def _name(memory: Any, names: Any, buf: Any, row: Any) -> None:
     """Point, name and ident from ``where``."""
     where = memory.where
-    scratch = memory.scratch
-    text = np.int64(0)
-    if where[NODE_LENGTH] > 0:
-        text = intern(names.texts, buf, where[NODE], where[NODE_LENGTH])
-    elif where[NODE_NUMBER] >= 0:
-        text = intern(names.texts, scratch, 0, _write_number(scratch, where[NODE_NUMBER]))
-    elif where[NODE_GUID] >= 0:
-        _write_guid(scratch, buf, where[NODE_GUID])
-        text = intern(names.texts, scratch, 0, 36)
+    text = node_text(memory, names, buf)
     if text > 0:
         row.point = text
         row.name = text
@@ -133,37 +137,3 @@ def _name(memory: Any, names: Any, buf: Any, row: Any) -> None:
         row.name = intern(names.texts, buf, where[URL], where[URL_LENGTH])
     if where[IDENT] >= 0:
         row.ident = intern(names.texts, buf, where[IDENT], where[IDENT_LENGTH])
-
-
-@kernel
-def _write_number(scratch: Any, number: int) -> int:
-    """``i=85`` into ``scratch``; returns its length."""
-    scratch[0], scratch[1] = 0x69, 0x3D
-    size = np.int64(1)
-    rest = number // 10
-    while rest > 0:
-        size += 1
-        rest //= 10
-    for i in range(size):
-        scratch[1 + size - i] = 0x30 + number % 10
-        number //= 10
-    return 2 + size
-
-
-@kernel
-def _write_guid(scratch: Any, buf: Any, at: int) -> None:
-    """A Guid as it is written, 36 characters into ``scratch``; its first three parts are little endian."""
-    place = 0
-    for i in range(16):
-        if i < 4:
-            octet = np.int64(buf[at + 3 - i])
-        elif i < 8:
-            octet = np.int64(buf[at + (i ^ 1)])
-        else:
-            octet = np.int64(buf[at + i])
-        if i == 4 or i == 6 or i == 8 or i == 10:
-            scratch[place] = 0x2D
-            place += 1
-        for digit in (octet >> 4, octet & 15):
-            scratch[place] = digit + (0x30 if digit < 10 else 0x57)
-            place += 1

@@ -218,25 +218,38 @@ def opcua_readable(buf: Any, at: int, end: int) -> bool:
 def opcua_service(buf: Any, at: int, end: int, row: Any, where: Any) -> int:
     """A service from its type id on; returns the offset up to which it was read, -1 when it does not fit."""
     kind = ua_number(buf, at, end)
-    if kind < 0:
+    if kind < 0 or kind > 0x7FFFFFFF:
         return -1
     row.kind = kind
     at = ua_node(buf, at, end)
     direction = opcua_direction(kind)
+    body = _body(buf, at, end, direction)
     if direction == 1:
-        at = ua_skip(ua_node(buf, at, end), end, 16)
-        at = ua_skip(ua_string(buf, at, end), end, 4)
-        return _request(buf, ua_extension(buf, at, end), end, kind, where)
+        return _request(buf, body, end, kind, where)
     if direction == 2:
-        at = ua_skip(at, end, 12)
-        code = ua_skip(at, end, 4)
-        if code >= 0:
-            row.cause = le32(buf, at) >> 16
+        if end - at >= 16:
+            row.cause = le32(buf, at + 12) >> 16
             if kind == FAULT or row.cause & 0x8000:
                 row.flags |= np.uint32(_NEGATIVE)
-        at = ua_strings(buf, ua_diagnostic(buf, code, end), end)
-        return _response(buf, ua_extension(buf, at, end), end, kind, where)
+        return _response(buf, body, end, kind, where)
     return at
+
+
+@kernel
+def _body(buf: Any, at: int, end: int, direction: int) -> int:
+    """Behind the header of a request (token, time, handle, diagnostics, audit id, timeout, extension) or of a
+    response (time, handle, result, diagnostics, texts, extension)."""
+    if direction == 1:
+        at = ua_string(buf, ua_skip(ua_node(buf, at, end), end, 16), end)
+        return ua_extension(buf, ua_skip(at, end, 4), end)
+    at = ua_strings(buf, ua_diagnostic(buf, ua_skip(at, end, 16), end), end)
+    return ua_extension(buf, at, end)
+
+
+@kernel
+def opcua_body(buf: Any, at: int, end: int, kind: int) -> int:
+    """Where the body of a service of the standard begins whose type id is at ``at``; -1 it does not fit."""
+    return _body(buf, ua_node(buf, at, end), end, opcua_direction(kind))
 
 
 @kernel
@@ -259,11 +272,11 @@ def _first(buf: Any, at: int, end: int, where: Any) -> int:
     count = ua_count(buf, at, end)
     if count < 1:
         return -1 if count == -2 else at + 4
-    return _note(buf, at + 4, end, where)
+    return opcua_note(buf, at + 4, end, where)
 
 
 @kernel
-def _note(buf: Any, at: int, end: int, where: Any) -> int:
+def opcua_note(buf: Any, at: int, end: int, where: Any) -> int:
     """Note a NodeId."""
     behind = ua_node(buf, at, end)
     if behind < 0:
@@ -308,7 +321,9 @@ def _request(buf: Any, at: int, end: int, kind: int, where: Any) -> int:
         if count < 1:
             return -1 if count == -2 else at + 4
         body = ua_node(buf, at + 4, end)
-        return _note(buf, ua_skip(body, end, 5), end, where) if ua_extension(buf, at + 4, end) >= 0 else -1
+        return (
+            opcua_note(buf, ua_skip(body, end, 5), end, where) if ua_extension(buf, at + 4, end) >= 0 else -1
+        )
     if kind == 488 or kind == 500 or kind == 554 or kind == 560 or kind == 673 or kind == 712:
         return _first(buf, at, end, where)
     return at

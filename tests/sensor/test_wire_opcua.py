@@ -153,6 +153,7 @@ def test_every_cut(place: int) -> None:
         u.msg(2, 2, u.read(), b"X"),
         u.message(b"HEL", bytes(20) + u.string(URL), b"C"),
         u.msg(2, 2, b"\x03\0\0\1\0\0\0x"),
+        u.msg(2, 2, b"\x02\0\0\0\0\0\x80"),
         u.msg(2, 2, u.request(631, bytes(12) + struct.pack("<i", -2))),
         u.msg(2, 2, u.request(631, bytes(12) + struct.pack("<i", 1_000_000))),
         u.msg(2, 2, u.request(631, bytes(12) + u.array(b"\x09\0\0\0"))),
@@ -279,3 +280,119 @@ def test_other_protocols_on_the_port_are_no_messages() -> None:
 def test_any_bodies(sent: list[tuple[int, bytes]]) -> None:
     rows = talk_rows(*((side, u.msg(2, 2, body)) for side, body in sent))
     assert len(rows) == len(sent)
+
+
+class Tracker:
+    """A connection with an open channel whose points are told with the names of their nodes."""
+
+    def __init__(self) -> None:
+        self.native = Native()
+        self.talk = f.Talk("10.0.0.1", "10.0.0.2", 4840)
+        self.talk.open(0)
+        self.talk.client(S, OPEN_ASK)
+        self.talk.server(2 * S, OPEN_ANSWER)
+
+    def told(self, side: int, *data: bytes) -> list[tuple[str, int, float, int]]:
+        """(node, type, value, status) of every point of these messages."""
+        for one in data:
+            (self.talk.server if side else self.talk.client)(3 * S, one)
+        rows = self.native.feed(shots(self.talk.frames))
+        self.talk.frames.clear()
+        return [
+            (self.native.names.text(p.point), p.kind, p.value, p.quality) for row in rows for p in row.points
+        ]
+
+
+P, Q = u.node("Feeder.P", 2), u.node(5001, 2)
+NUMBERS = [
+    (1, b"\1", 1.0), (2, b"\xff", -1.0), (3, b"\xff", 255.0), (4, b"\0\x80", -32768.0),
+    (5, b"\0\x80", 32768.0), (6, b"\xfe\xff\xff\xff", -2.0), (7, b"\xff\xff\xff\xff", 2.0**32 - 1),
+    (8, b"\xff" * 8, -1.0), (9, b"\0" * 7 + b"\x80", 2.0**63), (10, struct.pack("<f", 1.5), 1.5),
+    (11, struct.pack("<d", -2.25), -2.25),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "octets", "value"), NUMBERS)
+def test_written_numbers(kind: int, octets: bytes, value: float) -> None:
+    data = u.data_value(u.variant(kind, octets), 0x80AB0000, 0x3C, bytes(20))
+    body = u.write((P, data), (Q, u.data_value(u.variant(kind, octets))))
+    assert Tracker().told(0, u.msg(2, 2, body)) == [
+        ("Feeder.P", kind, value, 0x80AB),
+        ("i=5001", kind, value, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        u.variant(0, b""),
+        u.variant(12, u.string("text")),
+        u.variant(13, bytes(8)),
+        u.variant(14, bytes(16)),
+        u.variant(15, u.string(b"\0")),
+        u.variant(17, P),
+        u.variant(19, bytes(4)),
+        u.variant(20, bytes(2) + u.string("name")),
+        u.variant(21, u.localized("text", "en")),
+        u.variant(22, u.extension(5, b"body")),
+        u.variant(25, b"\x01" + bytes(4)),
+        u.variant(0x8B, u.array(bytes(8), bytes(8))),
+        u.variant(0xCB, u.array(bytes(8), bytes(8)) + u.array(bytes(4), bytes(4))),
+        u.variant(0x8C, u.array(u.string("a"), u.string(None))),
+    ],
+    ids=lambda variant: variant[:2].hex(),
+)
+def test_values_that_are_no_number(variant: bytes) -> None:
+    """They are points without a number, and what stands behind them is found."""
+    body = u.write((P, u.data_value(variant)), (Q, u.data_value(u.variant(3, b"\7"))))
+    first, second = Tracker().told(0, u.msg(2, 2, body))
+    assert (first[0], first[2] != first[2]) == ("Feeder.P", True)
+    assert second == ("i=5001", 3, 7.0, 0)
+
+
+def test_a_read_and_its_answer() -> None:
+    track = Tracker()
+    seven, eight = (u.data_value(u.variant(3, bytes([n]))) for n in (7, 8))
+    assert track.told(0, u.msg(2, 2, u.read(P, Q)), u.msg(3, 3, u.read(Q))) == []
+    assert track.told(1, u.msg(3, 3, u.read_response(eight))) == [("i=5001", 3, 8.0, 0)]
+    assert track.told(1, u.msg(4, 2, u.read_response(seven, eight))) == [
+        ("Feeder.P", 3, 7.0, 0),
+        ("i=5001", 3, 8.0, 0),
+    ]
+    assert track.told(1, u.msg(5, 2, u.read_response(seven))) == []
+
+
+def test_other_attributes_are_no_values() -> None:
+    track = Tracker()
+    item = P + struct.pack("<I", 1) + u.string(None) + struct.pack("<H", 0) + u.string(None)
+    track.told(0, u.msg(2, 2, u.request(631, bytes(12) + u.array(item))))
+    assert track.told(1, u.msg(2, 2, u.read_response(u.data_value(u.variant(3, b"\7"))))) == []
+
+
+def test_subscriptions() -> None:
+    track = Tracker()
+    value = u.data_value(u.variant(3, b"\7"))
+
+    def publish(subscription: int, *changes: bytes) -> bytes:
+        body = u.array(*changes) + u.array()
+        notes = u.array(u.extension(914, b"event"), u.extension(811, body))
+        return u.response(
+            829, struct.pack("<I", subscription) + u.array(bytes(4)) + bytes(13) + notes + u.array()
+        )
+
+    track.told(0, u.msg(2, 2, u.monitor((P, 1), (Q, 2))))
+    report = publish(
+        1, struct.pack("<I", 2) + value, struct.pack("<I", 9) + value, struct.pack("<I", 1) + value
+    )
+    assert track.told(1, u.msg(3, 3, report)) == [("i=5001", 3, 7.0, 0), ("Feeder.P", 3, 7.0, 0)]
+    assert track.told(1, u.msg(4, 4, publish(2, struct.pack("<I", 2) + value))) == []
+    for size in range(24, len(report)):
+        track.told(1, u.msg(5, 5, report[:size]))
+
+
+@pytest.mark.parametrize("mask", [1, 0x23, 0x3F])
+@given(octets=st.binary(max_size=60))
+def test_any_values(mask: int, octets: bytes) -> None:
+    body = u.write((P, bytes([mask]) + octets), (Q, octets))
+    (row,) = talk_rows((0, u.msg(2, 2, body)))
+    assert row.kind == 673
