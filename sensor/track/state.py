@@ -6,6 +6,7 @@ fixed size, so memory does not grow with traffic.
 
 from __future__ import annotations
 
+import secrets
 from enum import IntEnum, unique
 from typing import Any, Final, NamedTuple
 
@@ -181,6 +182,7 @@ MEMORY: Final = np.dtype(
         ("streams", STREAMS),
         ("sv", SV_TABLE),
         ("copies", COPY, (COPY_SLOTS,)),
+        ("copy_key", "u8", (2,)),  # secret of their hashes
         ("drop_copies", "i8"),  # also frames that two mirrored ports gave
         ("messages", MESSAGE, (MESSAGES,)),
         ("points", POINT, (POINTS,)),
@@ -202,6 +204,7 @@ def make_memory(names: Names) -> Any:
     """A MEMORY record (array of one), ready for the first frame."""
     memory = np.zeros(1, MEMORY)
     clear_streams(memory["streams"][0])
+    memory["copy_key"][0] = secrets.randbits(64), secrets.randbits(64) | 1
     for profile in names.registry.profiles:
         if profile.native:
             memory["ports"][0][list(profile.transport.tcp)] = profile.id

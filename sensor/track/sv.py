@@ -104,7 +104,7 @@ def emit_sv(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int,
     stream = table.streams[found]
     if last < 0:
         _introduce(memory, names, stream, buf, place)
-    begins = last < 0 or context.ts - last > SILENCE
+    begins = last < 0 or abs(context.ts - last) > SILENCE
     _close_window(memory, stream, last < 0)
     events = _start(memory, stream, found) if begins else np.int64(0)
     _count_frame(stream, context.ts, last, head[SIZE], begins)
@@ -368,9 +368,9 @@ def _tell(memory: Any, names: Any, stream: Any, buf: Any, events: int) -> None:
 
 @kernel
 def _close_window(memory: Any, stream: Any, fresh: bool) -> None:
-    """Sum up the second before when this frame belongs to a later one."""
+    """Sum up the second before when this frame belongs to a later one, or the clock was set back."""
     second = memory.context.ts // SECOND
-    if not fresh and second <= stream.second:
+    if not fresh and stream.second - 1 <= second <= stream.second:
         return
     if stream.frames > 0:
         _summary(memory, stream)

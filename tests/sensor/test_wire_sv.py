@@ -163,6 +163,13 @@ def test_after_silence_a_stream_begins_anew() -> None:
     assert rows[1].count == 2
 
 
+def test_a_clock_that_is_set_back_begins_anew() -> None:
+    rows = read([*shots(range(10)), *(Shot(place * STEP, le(place)) for place in range(8000))])
+    assert kinds(rows) == [FIRST, WINDOW, FIRST, WINDOW]
+    late = [Shot(BEGIN + 10**9 + place * STEP - place % 2 * 10**6, le(place)) for place in range(10)]
+    assert kinds(read(late)) == [FIRST]
+
+
 def test_a_flood_of_events_is_counted_and_told_once_in_a_while() -> None:
     rows = read([*shots([n % 2 * 10 for n in range(1000)], step=100_000), Shot(BEGIN + 10**9, le(0))])
     assert 30 < len(rows) < 70
