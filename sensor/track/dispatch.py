@@ -6,6 +6,7 @@ from typing import Any
 
 from sensor.jit import kernel
 from sensor.track.bacnet import emit_bacnet
+from sensor.track.c37118 import emit_c37118, emit_c37118_datagram
 from sensor.track.coap import emit_coap, emit_coap_datagram
 from sensor.track.dlms import emit_dlms, emit_dlms_datagram
 from sensor.track.dnp3 import emit_dnp3, emit_dnp3_datagram
@@ -21,6 +22,7 @@ from sensor.track.redundancy import emit_supervision
 from sensor.track.small import emit_arp, emit_internet, emit_ntp
 from sensor.track.state import (
     BACNET,
+    C37118,
     COAP,
     DLMS,
     DNP3,
@@ -35,6 +37,7 @@ from sensor.track.state import (
     PTP,
 )
 from sensor.track.sv import emit_sv
+from sensor.wire.c37118 import c37118_length
 from sensor.wire.coap import coap_length
 from sensor.wire.dlms import dlms_length
 from sensor.wire.dnp3 import dnp3_length, dnp3_next
@@ -70,6 +73,8 @@ def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
         return coap_length(buf, at, end)
     if proto == DNS:
         return dns_length(buf, at, end)
+    if proto == C37118:
+        return c37118_length(buf, at, end)
     return FOREIGN, 0
 
 
@@ -95,6 +100,8 @@ def pdu_head(proto: int) -> int:
     if proto == DLMS:
         return 9
     if proto == DNS:
+        return 14
+    if proto == C37118:
         return 14
     return 4
 
@@ -122,6 +129,8 @@ def emit_pdu(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -
         emit_coap(memory, names, buf, at, end)
     elif proto == DNS:
         emit_dns_tcp(memory, names, buf, at, end)
+    elif proto == C37118:
+        emit_c37118(memory, names, buf, at, end)
 
 
 @kernel
@@ -142,6 +151,8 @@ def emit_datagram(memory: Any, names: Any, proto: int, buf: Any, at: int, end: i
         return emit_dns(memory, names, proto, buf, at, end, sport, dport, wire_end > end)
     if proto == NTP:
         return emit_ntp(memory, names, buf, at, end, wire_end)
+    if proto == C37118:
+        return emit_c37118_datagram(memory, names, buf, at, end, wire_end)
     return False
 
 
