@@ -24,19 +24,23 @@ from sensor.track.state import (
     BACNET,
     C37118,
     COAP,
+    COTP,
     DLMS,
     DNP3,
     DNS,
     IEC104,
     LLMNR,
     MDNS,
+    MMS,
     MODBUS,
     MQTT,
     NTP,
     OPCUA,
     PTP,
+    S7COMM,
 )
 from sensor.track.sv import emit_sv
+from sensor.track.tpkt import emit_tpkt
 from sensor.wire.c37118 import c37118_length
 from sensor.wire.coap import coap_length
 from sensor.wire.dlms import dlms_length
@@ -50,6 +54,7 @@ from sensor.wire.octets import be16
 from sensor.wire.opcua import opcua_length
 from sensor.wire.redundancy import TYPE_PRP
 from sensor.wire.status import FOREIGN
+from sensor.wire.tpkt import tpkt_length
 
 __all__ = ["emit_datagram", "emit_ethernet", "emit_internet", "emit_pdu", "pdu_head", "pdu_length"]
 
@@ -75,6 +80,8 @@ def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
         return dns_length(buf, at, end)
     if proto == C37118:
         return c37118_length(buf, at, end)
+    if proto == COTP or proto == MMS or proto == S7COMM:
+        return tpkt_length(buf, at, end)
     return FOREIGN, 0
 
 
@@ -103,15 +110,18 @@ def pdu_head(proto: int) -> int:
         return 14
     if proto == C37118:
         return 14
+    if proto == COTP or proto == MMS or proto == S7COMM:
+        return 7
     return 4
 
 
 @kernel
-def emit_pdu(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -> None:
+def emit_pdu(memory: Any, names: Any, pool: Any, proto: int, buf: Any, at: int, end: int) -> None:
     """Write the rows of one PDU of a TCP stream.
 
     ``buf[at:end]`` is the PDU, or its head when ``end - at < memory.context.pdu`` (cut by the capture, or too
-    long to keep); a decoder reads what is there and marks nothing malformed for what is not.
+    long to keep); a decoder reads what is there and marks nothing malformed for what is not. ``pool``: where
+    fragments are gathered.
     """
     if proto == MODBUS:
         emit_modbus(memory, names, buf, at, end)
@@ -131,6 +141,8 @@ def emit_pdu(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -
         emit_dns_tcp(memory, names, buf, at, end)
     elif proto == C37118:
         emit_c37118(memory, names, buf, at, end)
+    elif proto == COTP or proto == MMS or proto == S7COMM:
+        emit_tpkt(memory, names, pool, buf, at, end)
 
 
 @kernel

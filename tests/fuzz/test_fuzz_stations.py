@@ -15,7 +15,7 @@ from tests.fuzz.test_fuzz_native import BATCH, SCALE, check
 from tests.lab import frames as f
 from tests.reference.run import Native, Shot, frame_batch
 
-TCP_PORTS, UDP_PORTS = (4712,), (4712, 4713)
+TCP_PORTS, UDP_PORTS = (102, 4712), (4712, 4713)
 
 
 class StationMutator(Mutator):
@@ -25,7 +25,13 @@ class StationMutator(Mutator):
         rnd = self._random
         octets = rnd.randbytes(rnd.randrange(0, 160))
         port = rnd.choice(TCP_PORTS + UDP_PORTS)
-        head = struct.pack("!BBH", 0xAA, rnd.randrange(8) << 4, len(octets) + 4) if port != 102 else b""
+        head = struct.pack("!BBH", 0xAA, rnd.randrange(8) << 4, len(octets) + 4)
+        if port == 102:
+            inner = rnd.choice(
+                (b"", b"\x32", b"\x32\1", b"\x32\7", b"\1\0\1\0\x61", b"\x0d", b"\xa0", b"\xa3")
+            )
+            unit = bytes([2, rnd.choice((0xF0, 0xF0, 0xE0, 0xD0, 0x70)), rnd.choice((0, 0x80))]) + inner
+            head = struct.pack("!BBH", 3, 0, 4 + len(unit) + len(octets)) + unit
         ends = (1024, port) if rnd.random() < 0.5 else (port, 1024)
         if port in UDP_PORTS and rnd.random() < 0.5:
             return bytearray(f.udp_frame(CLIENT, SERVER, *ends, head + octets))
