@@ -8,6 +8,7 @@ import numpy as np
 
 from grid_profiles.vocabulary import Flag
 from sensor.jit import kernel
+from sensor.track.mms_values import listed_values, next_variable, value_point
 from sensor.track.sides import as_client, as_server
 from sensor.track.state import MMS, conversation, open_row
 from sensor.track.table import intern
@@ -73,6 +74,8 @@ def emit_mms(memory: Any, names: Any, buf: Any, at: int, end: int, size: int, wh
     else:
         _other(buf, inner, end, tag, row)
     _pair(memory, row, tag)
+    if tag == RESPONSE and row.kind == 256 + READ and row.count == 1:
+        _read_value(memory, buf, inner, end, row)
 
 
 @kernel
@@ -129,6 +132,8 @@ def _service(memory: Any, names: Any, buf: Any, at: int, end: int, tag: int, row
     elif number == 0:
         begin, octets = _reported(buf, inner, end, row)
     _name(memory, names, buf, inner, end, begin, octets, row)
+    if (tag == REQUEST and number == WRITE) or (tag == UNCONFIRMED and number == 0):
+        _values(memory, names, buf, inner, end, row)
     if tag == REQUEST and row.name == 0:
         begin, octets = other_name(buf, inner, end, number)
         _set_name(names, buf, begin, octets, row)
@@ -214,6 +219,48 @@ def _failed(error: int, row: Any) -> None:
     if error >= 0:
         row.cause = min(error, 0x7FFFFFFF)
         row.flags |= np.uint32(_NEGATIVE)
+
+
+@kernel
+def _values(memory: Any, names: Any, buf: Any, at: int, end: int, row: Any) -> None:
+    """Points of a write or a report whose variables are listed; the first value of any other."""
+    at, stop, data, end = listed_values(buf, at, end)
+    first = True
+    while data >= 0 and data < end:
+        point = np.int64(0)
+        if at >= 0 and at < stop:
+            name, behind, at = next_variable(buf, at, stop)
+            if name >= 0:
+                point = _object(memory, names, buf, name, behind)
+        elif not first:
+            break
+        value_point(memory, buf, data, end, row, point, first)
+        first = False
+        tag, _, data = tlv(buf, data, end)
+        if tag < 0:
+            break
+
+
+@kernel
+def _object(memory: Any, names: Any, buf: Any, at: int, end: int) -> int:
+    """Text id of an ObjectName; 0 of one that cannot be read."""
+    begin, octets = plain_name(buf, at, end)
+    if begin >= 0:
+        return intern(names.texts, buf, begin, octets)
+    if find_name(buf, at, end, memory.where) != 1:
+        return 0
+    where = memory.where
+    return _join(memory, names, buf, where[0], where[1], where[2], where[3])
+
+
+@kernel
+def _read_value(memory: Any, buf: Any, at: int, end: int, row: Any) -> None:
+    """The value of a variable that was read alone, whose name stood in the request."""
+    _, _, at = tlv(buf, at, end)
+    _, at, behind = tlv(buf, min(at, end), end)
+    first, last = find_tag(buf, at, min(behind, end), 0xA1)
+    if first >= 0:
+        value_point(memory, buf, first, last, row, row.point, True)
 
 
 @kernel

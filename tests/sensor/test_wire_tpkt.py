@@ -82,6 +82,37 @@ def test_read_and_its_pairing() -> None:
     assert (stray.kind, stray.flags) == (511, Flag.UNANSWERED)
 
 
+def values(row: Message) -> list[tuple[int, float]]:
+    return [(p.kind, p.value) for p in row.points]
+
+
+def test_values_of_writes_reports_and_single_reads() -> None:
+    oper = ber(0xA2, ber(0x83, b"\1") + ber(0x85, b"\2"))
+    write = i.service(5, i.variable_list(ITEM, ber(0x80, b"v")) + ber(0xA0, oper + ber(0x86, b"\7")))
+    report = ber(
+        0xA0, i.variable_list(ITEM, ITEM) + ber(0xA0, ber(0x80, b"\3") + ber(0x87, b"\x08?\x80\0\0"))
+    )
+    by_list = ber(0xA0, ber(0xA1, ber(0x80, b"RPT")) + ber(0xA0, ber(0x8A, b"id") + ber(0x85, b"\5")))
+    single = i.service(4, ber(0xA1, i.variable_list(ITEM)))
+    result = i.service(4, ber(0xA1, ber(0xA2, ber(0x84, b"\6\x80"))))
+    got = talk_rows(
+        (0, i.mms(i.confirmed(0xA0, 1, write))),
+        (1, i.mms(ber(0xA3, report))),
+        (1, i.mms(ber(0xA3, by_list))),
+        (0, i.mms(i.confirmed(0xA0, 2, single))),
+        (1, i.mms(i.confirmed(0xA1, 2, result))),
+        (1, i.mms(i.confirmed(0xA1, 9, result))),
+    )
+    assert [values(r) for r in got] == [
+        [(0x83, 1.0), (0x86, 7.0)], [(0x87, 1.0)], [], [], [(0x84, 2.0)], [],
+    ]  # fmt: skip
+    assert got[0].value == 1.0
+    assert got[4].value == got[5].value == 2.0
+    assert got[0].points[0].point == got[0].point == got[1].points[0].point == got[4].points[0].point
+    for cut in range(60, len(i.mms(i.confirmed(0xA0, 1, write)))):
+        rows(talk((0, i.mms(i.confirmed(0xA0, 1, write)))).frames[-1:], cut)
+
+
 def test_both_sides_may_ask_with_the_same_number() -> None:
     first, other, answer = talk_rows((0, i.mms(READ)), (1, i.mms(READ)), (0, i.mms(RESULTS)))
     assert (first.role, other.role, answer.role) == (CLIENT, CLIENT, SERVER)
