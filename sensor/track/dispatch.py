@@ -6,6 +6,7 @@ from typing import Any
 
 from sensor.jit import kernel
 from sensor.track.bacnet import emit_bacnet
+from sensor.track.c37118 import emit_c37118, emit_c37118_datagram
 from sensor.track.coap import emit_coap, emit_coap_datagram
 from sensor.track.dlms import emit_dlms, emit_dlms_datagram
 from sensor.track.dnp3 import emit_dnp3, emit_dnp3_datagram
@@ -22,13 +23,16 @@ from sensor.track.small import emit_arp, emit_internet, emit_ntp
 from sensor.track.snmp import emit_snmp
 from sensor.track.state import (
     BACNET,
+    C37118,
     COAP,
+    COTP,
     DLMS,
     DNP3,
     DNS,
     IEC104,
     LLMNR,
     MDNS,
+    MMS,
     MODBUS,
     MQTT,
     NTP,
@@ -39,6 +43,11 @@ from sensor.track.state import (
 )
 from sensor.track.sv import emit_sv
 from sensor.track.tls import emit_tls
+    S7COMM,
+)
+from sensor.track.sv import emit_sv
+from sensor.track.tpkt import emit_tpkt
+from sensor.wire.c37118 import c37118_length
 from sensor.wire.coap import coap_length
 from sensor.wire.dlms import dlms_length
 from sensor.wire.dnp3 import dnp3_length, dnp3_next
@@ -53,6 +62,7 @@ from sensor.wire.redundancy import TYPE_PRP
 from sensor.wire.snmp import snmp_length
 from sensor.wire.status import FOREIGN
 from sensor.wire.tls import tls_length
+from sensor.wire.tpkt import tpkt_length
 
 __all__ = ["emit_datagram", "emit_ethernet", "emit_internet", "emit_pdu", "pdu_head", "pdu_length"]
 
@@ -80,6 +90,10 @@ def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
         return tls_length(buf, at, end)
     if proto == SNMP:
         return snmp_length(buf, at, end)
+    if proto == C37118:
+        return c37118_length(buf, at, end)
+    if proto == COTP or proto == MMS or proto == S7COMM:
+        return tpkt_length(buf, at, end)
     return FOREIGN, 0
 
 
@@ -108,15 +122,20 @@ def pdu_head(proto: int) -> int:
         return 14
     if proto == TLS:
         return 6
+    if proto == C37118:
+        return 14
+    if proto == COTP or proto == MMS or proto == S7COMM:
+        return 7
     return 4
 
 
 @kernel
-def emit_pdu(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -> None:
+def emit_pdu(memory: Any, names: Any, pool: Any, proto: int, buf: Any, at: int, end: int) -> None:
     """Write the rows of one PDU of a TCP stream.
 
     ``buf[at:end]`` is the PDU, or its head when ``end - at < memory.context.pdu`` (cut by the capture, or too
-    long to keep); a decoder reads what is there and marks nothing malformed for what is not.
+    long to keep); a decoder reads what is there and marks nothing malformed for what is not. ``pool``: where
+    fragments are gathered.
     """
     if proto == MODBUS:
         emit_modbus(memory, names, buf, at, end)
@@ -140,6 +159,10 @@ def emit_pdu(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int) -
         context = memory.context
         cut = end - at < context.pdu
         emit_snmp(memory, names, buf, at, end, context.sport, context.dport, cut)
+    elif proto == C37118:
+        emit_c37118(memory, names, buf, at, end)
+    elif proto == COTP or proto == MMS or proto == S7COMM:
+        emit_tpkt(memory, names, pool, buf, at, end)
 
 
 @kernel
@@ -163,6 +186,8 @@ def emit_datagram(memory: Any, names: Any, proto: int, buf: Any, at: int, end: i
         return emit_snmp(memory, names, buf, at, end, sport, dport, wire_end > end)
     if proto == NTP:
         return emit_ntp(memory, names, buf, at, end, wire_end)
+    if proto == C37118:
+        return emit_c37118_datagram(memory, names, buf, at, end, wire_end)
     return False
 
 

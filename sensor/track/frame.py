@@ -301,6 +301,7 @@ def _datagram(memory: Any, names: Any, data: Any, at: int, end: int, wire_end: i
         if _tunnel(memory, inside, inner, end, wire_end):
             return TUNNEL
     context.pdu = wire_end - at - 8
+    context.sport, context.dport = sport, dport
     if proto and emit_datagram(memory, names, proto, data, at + 8, end, wire_end):
         return CLAIMED
     conv = conversation(memory, names, UDP, context.client, context.server, context.port, 0, 0)

@@ -134,6 +134,18 @@ COPY_SLOTS: Final = 1 << 15
 COPY: Final = np.dtype([("hash", "u8"), ("ts", "i8")])
 """A frame that was seen, by the hash of its bytes."""
 
+PMU_STREAMS: Final = 256
+PMUS: Final = 256
+"""Synchrophasor streams whose configuration is kept, and PMUs of one."""
+
+PMU_CONFIG: Final = np.dtype(
+    [
+        ("conv", "i8"),  # conversation; a later one with the same remainder takes the place
+        ("count", "i8"),  # PMUs, 0 unknown
+        ("shapes", "i8", (PMUS,)),  # format << 48 | phasors << 32 | analogs << 16 | digital words
+    ]
+)
+
 CONTEXT: Final = np.dtype(
     [
         ("ts", "i8"),
@@ -179,6 +191,7 @@ MEMORY: Final = np.dtype(
         ("ends", "i8", (MAX_LEAVES,)),
         ("hosts", HOST, (MAX_ENTRIES,)),  # by endpoint id
         ("requests", REQUEST, (BUCKETS * WAYS,)),  # of Modbus
+        ("pmus", PMU_CONFIG, (PMU_STREAMS,)),  # by conversation
         ("streams", STREAMS),
         ("sv", SV_TABLE),
         ("copies", COPY, (COPY_SLOTS,)),

@@ -269,8 +269,10 @@ def _data(
 
 @inlined
 def _emit(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int, size: int) -> None:
+@kernel
+def _emit(memory: Any, names: Any, pool: Any, proto: int, buf: Any, at: int, end: int, size: int) -> None:
     memory.context.pdu = size
-    emit_pdu(memory, names, proto, buf, at, end)
+    emit_pdu(memory, names, pool, proto, buf, at, end)
     # what is said about the first message of a segment is not true of the others
     memory.context.flags &= np.int64(_RETRANSMITTED | _LATE | _CONFLICT)
 
@@ -302,15 +304,15 @@ def _pdus(
     while at < end:
         status, need = pdu_length(proto, buf, at, end)
         if status == OK and at + need <= end:
-            _emit(memory, names, proto, buf, at, at + need, need)
+            _emit(memory, names, pool, proto, buf, at, at + need, need)
             at += need
         elif status == OK or status == MORE:
             if wire_end > end:
-                _cut(memory, names, buf, at, end, proto, need)
+                _cut(memory, names, pool, buf, at, end, proto, need)
                 if in_order and status == OK:
                     half.skip = max(0, at + need - wire_end)
             elif in_order and not keep(memory.streams, half, buf, at, end):
-                _long(memory, names, buf, at, end, proto, half, status, need)
+                _long(memory, names, pool, buf, at, end, proto, half, status, need)
             return
         else:
             begin = at
@@ -320,25 +322,36 @@ def _pdus(
 
 @inlined
 def _long(
-    memory: Any, names: Any, buf: Any, at: int, end: int, proto: int, half: Any, status: int, need: int
+    memory: Any,
+    names: Any,
+    pool: Any,
+    buf: Any,
+    at: int,
+    end: int,
+    proto: int,
+    half: Any,
+    status: int,
+    need: int,
 ) -> None:
     """A PDU whose bytes cannot wait: read the head that is here, skip the rest."""
     if status != OK:
         memory.counters[_LOST_WAITING] += 1
         return
-    _emit(memory, names, proto, buf, at, end, need)
+    _emit(memory, names, pool, proto, buf, at, end, need)
     half.skip = at + need - end
 
 
 @inlined
 def _cut(memory: Any, names: Any, buf: Any, at: int, end: int, proto: int, need: int) -> None:
+@kernel
+def _cut(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, proto: int, need: int) -> None:
     """A PDU whose tail the capture does not hold: its head is still worth a row."""
     memory.counters[_CUT] += 1
     if end - at < pdu_head(proto):
         return
     rows = memory.cursor[0]
     points = memory.cursor[1]
-    _emit(memory, names, proto, buf, at, end, max(need, end - at + 1))
+    _emit(memory, names, pool, proto, buf, at, end, max(need, end - at + 1))
     memory.cursor[1] = points
     if memory.cursor[0] > rows:
         row = memory.messages[rows]
@@ -363,7 +376,7 @@ def _continue(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, p
             at += take
         if status == OK and half.have >= min(need, SLOT):
             memory.context.flags |= np.int64(_REASSEMBLED)
-            _emit(memory, names, proto, pool, base, base + half.have, need)
+            _emit(memory, names, pool, proto, pool, base, base + half.have, need)
             skipped = min(need - half.have, end - at)
             half.skip = need - half.have - skipped
             at += skipped
