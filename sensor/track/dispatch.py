@@ -38,14 +38,12 @@ from sensor.track.state import (
     NTP,
     OPCUA,
     PTP,
+    S7COMM,
     SNMP,
     TLS,
 )
 from sensor.track.sv import emit_sv
 from sensor.track.tls import emit_tls
-    S7COMM,
-)
-from sensor.track.sv import emit_sv
 from sensor.track.tpkt import emit_tpkt
 from sensor.wire.c37118 import c37118_length
 from sensor.wire.coap import coap_length

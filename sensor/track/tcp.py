@@ -268,8 +268,6 @@ def _data(
 
 
 @inlined
-def _emit(memory: Any, names: Any, proto: int, buf: Any, at: int, end: int, size: int) -> None:
-@kernel
 def _emit(memory: Any, names: Any, pool: Any, proto: int, buf: Any, at: int, end: int, size: int) -> None:
     memory.context.pdu = size
     emit_pdu(memory, names, pool, proto, buf, at, end)
@@ -342,8 +340,6 @@ def _long(
 
 
 @inlined
-def _cut(memory: Any, names: Any, buf: Any, at: int, end: int, proto: int, need: int) -> None:
-@kernel
 def _cut(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, proto: int, need: int) -> None:
     """A PDU whose tail the capture does not hold: its head is still worth a row."""
     memory.counters[_CUT] += 1
