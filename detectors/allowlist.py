@@ -28,11 +28,10 @@ from detectors.groups import (
     Key,
     Lens,
     addressing,
-    group,
+    grouped,
     is_group_address,
     is_ip,
     objects,
-    pack,
     unpack,
 )
 from detectors.news import MATURE, news_finding, observed, ordinary, sender, technique
@@ -96,7 +95,7 @@ class Allowlist:
         if not len(messages):
             return []
         found: dict[str, list[Finding]] = {}
-        unknown = self._kind_findings(messages, group(pack(messages)), found)
+        unknown = self._kind_findings(messages, grouped(piece), found)
         for conv, kind, point, _, sample in objects(addressing(messages)):
             if conv not in unknown:
                 _keep(self._objects.judge(conv, kind, point, sample), found)

@@ -81,6 +81,8 @@ class Slice:
         Frames seen in this stretch, decoded or not.
     lost : int
         Frames known to be lost (kernel drops, capture gaps). 0 in a file that does not say.
+    cache : dict
+        What several detectors need to know of the slice and one of them has computed.
     """
 
     start: int
@@ -89,6 +91,7 @@ class Slice:
     points: npt.NDArray[Any]
     packets: int = 0
     lost: int = 0
+    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(slots=True)

@@ -6,12 +6,12 @@ instead of one dictionary look-up per message.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Names
+from detectors.base import Names, Slice
 from grid_profiles.vocabulary import DANGEROUS, Flag, Role
 
 Ints = npt.NDArray[np.int64]
@@ -105,6 +105,30 @@ def group(keys: Ints) -> Groups:
     return Groups(ordered[starts], order.astype(np.int64), starts.astype(np.int64), counts.astype(np.int64))
 
 
+def grouped(piece: Slice) -> Groups:
+    """Groups of a slice's messages by (conversation, role, kind, cause), made once for all who ask."""
+    made = piece.cache.get("groups")
+    if made is None:
+        made = piece.cache["groups"] = group(pack(piece.messages))
+    return cast("Groups", made)
+
+
+def runs(numbers: Ints) -> tuple[Ints, Ints]:
+    """(first rows, sizes) of the runs of equal numbers."""
+    first = np.flatnonzero(np.r_[True, numbers[1:] != numbers[:-1]]) if len(numbers) else np.zeros(0, np.intp)
+    return first.astype(np.int64), np.diff(np.r_[first, len(numbers)]).astype(np.int64)
+
+
+def column(values: npt.NDArray[Any], at: Ints, fill: Any) -> npt.NDArray[Any]:
+    """``values``, made longer by ``fill`` until it has a place for every number in ``at``."""
+    most = int(at.max(initial=-1))
+    if most < len(values):
+        return values
+    longer = np.full(max(2 * len(values), most + 1), fill, values.dtype)
+    longer[: len(values)] = values
+    return longer
+
+
 def addressing(messages: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Rows that ask for or publish an object: answers repeat what the request said."""
     asked = (messages["point"] >= 0) & (messages["flags"] & np.uint32(Flag.NEGATIVE) == 0)
@@ -154,12 +178,24 @@ def is_ip(address: str) -> bool:
     return "." in address or address.count(":") != 5 or "::" in address
 
 
+class PointRows(NamedTuple):
+    """Points with a value, sorted by conversation and point; ``numbers[i]`` is the run's number of row i."""
+
+    rows: npt.NDArray[Any]
+    numbers: Ints
+
+
+MAX_POINTS: Final = 200_000
+"""Points of one run that get a number."""
+
+
 class Lens:
     """Words for the identifiers of one run, remembered; bounded as the run's own tables are."""
 
     def __init__(self, names: Names) -> None:
         self.names = names
         self._conv: dict[int, ConvKey] = {}
+        self._points: dict[tuple[int, int], int] = {}
         self._class: dict[tuple[int, int], str] = {}
 
     def conv(self, ident: int) -> ConvKey:
@@ -181,6 +217,31 @@ class Lens:
     def dangerous(self, proto: int, kind: int, role: int) -> bool:
         """Does a message of this kind change the plant? Answers of the controlled side do not."""
         return role != Role.SERVER and self.kind_class(proto, kind) in DANGEROUS
+
+    def points(self, piece: Slice) -> PointRows:
+        """The values of a slice, made once for all who ask."""
+        made = piece.cache.get("points")
+        if made is None:
+            made = piece.cache["points"] = self._number(piece.points)
+        return cast("PointRows", made)
+
+    def _number(self, points: npt.NDArray[Any]) -> PointRows:
+        points = points[np.isfinite(points["value"])]
+        if not len(points):
+            return PointRows(points, np.zeros(0, np.int64))
+        points = points[np.lexsort((points["point"], points["conv"]))]
+        convs, objects = points["conv"], points["point"]
+        first = np.flatnonzero(np.r_[True, (np.diff(convs) != 0) | (np.diff(objects) != 0)])
+        known = self._points
+        numbers = []
+        for key in zip(convs[first].tolist(), objects[first].tolist(), strict=True):
+            number = known.get(key)
+            if number is None:
+                number = len(known) if len(known) < MAX_POINTS else -1
+                if number >= 0:
+                    known[key] = number
+            numbers.append(number)
+        return PointRows(points, np.repeat(np.array(numbers, np.int64), np.diff(np.r_[first, len(points)])))
 
     def link(self, ident: int) -> str:
         """A conversation in a few words: ``10.0.0.1 to 10.0.0.2 (modbus unit 1)``."""

@@ -31,10 +31,12 @@ from detectors.groups import (
     HOUSEKEEPING,
     REPEATED,
     SECOND,
+    Groups,
+    Ints,
     Lens,
     frames_of,
     group,
-    pack,
+    grouped,
     unpack,
 )
 from detectors.tables import conv_of, text_numbers
@@ -67,6 +69,8 @@ EARLY: Final = 0.3
 STORM: Final = 10.0
 """So many times its limit makes a rate a flood."""
 
+Floats = npt.NDArray[np.float64]
+
 FLOOD_SCORES: Final = {"attack": 0.5, "fault": 0.3, "operation": 0.2}
 BUSY_SCORES: Final = {"operation": 0.5, "fault": 0.3, "attack": 0.2}
 
@@ -76,7 +80,7 @@ MIN_PAUSE: Final = 30.0
 
 @dataclass(slots=True)
 class _Limits:
-    """What one series may do, and where it stands."""
+    """What one series may do."""
 
     key: TimingKey
     cyclic: bool
@@ -84,22 +88,31 @@ class _Limits:
     early: float
     silence: float
     rate: float
-    proto: int = -1
-    conv: int = -1
-    last: int = -1
-    previous: int = -1
-    stream: int = -2
-    settled: int = 0
-    heard: bool = False
-    silent: bool = False
-    window: int = -1
-    in_window: int = 0
-    told: bool = False
 
-    @property
-    def patience(self) -> float:
-        """Seconds without a message after which the series is called silent."""
-        return self.silence if self.heard else max(UNHEARD * self.silence, MIN_UNHEARD)
+
+class _Series:
+    """All series as columns, one place each: limits, and where each stands in this run.
+
+    What is judged is judged for all series of a slice at once; a Python loop per series would cost more than
+    all decoding.
+    """
+
+    def __init__(self, made: list[_Limits]) -> None:
+        n = len(made)
+        self.early = np.array([x.early if x.cyclic else 0.0 for x in made])
+        self.rate = np.array([x.rate for x in made])
+        self.silence = np.array([x.silence for x in made])
+        self.unheard = np.maximum(UNHEARD * self.silence, MIN_UNHEARD)
+        self.proto, self.conv, self.last, self.previous = (np.full(n, -1, np.int64) for _ in range(4))
+        self.stream = np.full(n, -2, np.int64)
+        self.settled = np.zeros(n, np.int64)
+        self.heard, self.silent, self.told = (np.zeros(n, np.bool_) for _ in range(3))
+        self.window = np.full(n, -1, np.int64)
+        self.in_window = np.zeros(n, np.int64)
+
+    def patience(self, at: Ints) -> Floats:
+        """Seconds without a message after which a series is called silent."""
+        return np.asarray(np.where(self.heard[at], self.silence[at], self.unheard[at]), np.float64)
 
 
 class Timing:
@@ -110,11 +123,17 @@ class Timing:
         self._pause = max(MIN_PAUSE, 3 * float(baseline.params.get("max_idle_s", 0.0)))
         learned_s = float(baseline.params.get("learned_s", 0.0))
         rows = [row for row in baseline.rows("timing") if row.count >= MIN_COUNT]
-        made = [_limits(row, budget, len(rows), learned_s) for row in rows]
-        _spare(made, baseline)
-        self._limits: dict[TimingKey, _Limits] = {limits.key: limits for limits in made}
-        self._by_run: dict[int, _Limits | None] = {}
-        self._order = sorted((x for x in made if np.isfinite(x.silence)), key=lambda x: x.key)
+        self._limits = [_limits(row, budget, len(rows), learned_s) for row in rows]
+        _spare(self._limits, baseline)
+        self._series = _Series(self._limits)
+        self._numbers: dict[TimingKey, int] = {limits.key: at for at, limits in enumerate(self._limits)}
+        self._by_run: dict[int, int] = {}
+        order = sorted(
+            (at for at, limits in enumerate(self._limits) if np.isfinite(limits.silence)),
+            key=lambda at: self._limits[at].key,
+        )
+        self._order = np.array(order, np.int64)
+        self._whole = {self._limits[at].key[0]: at for at in order if self._limits[at].key[1] == -1}
         self._clock = -1
         self._evicted = 0
 
@@ -128,9 +147,8 @@ class Timing:
         messages = piece.messages
         if len(messages):
             window = piece.start // RATE_WINDOW
-            fresh = messages["flags"] & np.uint32(REPEATED) == 0
-            self._series(messages, fresh, group(pack(messages)), window, found, whole=False)
-            self._series(messages, fresh, group(messages["conv"].astype(np.int64)), window, found, whole=True)
+            self._judge(messages, grouped(piece), window, found, whole=False)
+            self._judge(messages, group(messages["conv"].astype(np.int64)), window, found, whole=True)
         self._silences(piece.end, found)
         return found
 
@@ -147,113 +165,182 @@ class Timing:
         return found
 
     def _start(self, ts: int) -> None:
-        for limits in self._order:
-            limits.last, limits.silent, limits.heard = ts, False, False
+        series = self._series
+        series.last[self._order] = ts
+        series.silent[self._order] = series.heard[self._order] = False
 
-    def _series(
-        self,
-        messages: npt.NDArray[Any],
-        fresh: npt.NDArray[np.bool_],
-        groups: Any,
-        window: int,
-        found: list[Finding],
-        whole: bool,
+    def _judge(
+        self, messages: npt.NDArray[Any], groups: Groups, window: int, found: list[Finding], whole: bool
     ) -> None:
-        for index, packed in enumerate(groups.keys.tolist()):
-            run_key = -1 - packed if whole else packed
-            if run_key not in self._by_run:
-                self._resolve(run_key, packed, whole)
-            limits = self._by_run[run_key]
-            if limits is None:
-                continue
-            rows = groups.rows(index)
-            limits.conv = packed if whole else unpack(packed).conv
-            limits.proto = int(messages["proto"][rows[0]])
-            new = rows[fresh[rows]]
-            if len(new):
-                self._early(limits, messages[new], found)
-                self._rate(limits, messages[new], window, found)
-            limits.last = max(limits.last, int(messages["ts"][rows].max()))
-            limits.silent, limits.heard = False, True
+        numbers = self._resolve(groups.keys, whole)
+        known = numbers >= 0
+        if not known.any():
+            return
+        rows = groups.order[np.repeat(known, groups.counts)]
+        of = np.repeat(numbers[known], groups.counts[known])
+        # run keys of one series (connections whose port is of no meaning) are one group, in order of arrival
+        if len(np.unique(numbers[known])) < np.count_nonzero(known):
+            order = np.lexsort((rows, of))
+            rows, of = rows[order], of[order]
+        first = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
+        at, series = of[first], self._series
+        ts = messages["ts"][rows].astype(np.int64)
+        series.conv[at] = messages["conv"][rows[first]]
+        series.proto[at] = messages["proto"][rows[first]]
+        fresh = messages["flags"][rows] & np.uint32(REPEATED) == 0
+        self._fresh(messages, rows[fresh], of[fresh], ts[fresh], window, found)
+        series.last[at] = np.maximum(series.last[at], np.maximum.reduceat(ts, first))
+        series.silent[at], series.heard[at] = False, True
 
-    def _resolve(self, run_key: int, packed: int, whole: bool) -> None:
+    def _resolve(self, keys: Ints, whole: bool) -> Ints:
+        """Series of each group of this run, -1 what is not judged."""
         if len(self._by_run) >= MAX_KEYS:
             self._by_run.clear()
             self._evicted += 1
-        if whole:
-            key: TimingKey = (self.lens.conv(packed), -1, -1, -1)
-        else:
+        known = self._by_run
+        for packed in keys.tolist():
+            run_key = -1 - packed if whole else packed
+            if run_key in known:
+                continue
             fields = unpack(packed)
-            key = (self.lens.conv(fields.conv), *fields[1:])
-        self._by_run[run_key] = self._limits.get(key)
-
-    def _early(self, limits: _Limits, rows: npt.NDArray[Any], found: list[Finding]) -> None:
-        if not limits.cyclic or limits.early <= 0:
-            return
-        ts = rows["ts"].astype(np.int64)
-        gaps = np.diff(ts, prepend=limits.previous) / SECOND
-        near = (gaps >= 0) & (gaps < limits.early) & _settled(limits, rows["stream"])
-        limits.previous = int(ts[-1])
-        at = np.flatnonzero(near)
-        if len(at):
-            gap = float(gaps[at[0]])
-            found.append(
-                self._finding(
-                    "early",
-                    Level.NOTICE,
-                    limits,
-                    rows[at],
-                    f"{self._what(limits)} came {_s(gap)} after the one before; cycle {_s(limits.period)}",
-                    f"at least {_s(limits.early)} apart",
-                    _s(gap),
-                    {"attack": 0.5, "fault": 0.3, "operation": 0.2},
-                    "T0856",
-                )
+            key: TimingKey = (
+                (self.lens.conv(packed), -1, -1, -1) if whole else (self.lens.conv(fields.conv), *fields[1:])
             )
+            known[run_key] = self._numbers.get(key, -1)
+        signs = (-1 - keys if whole else keys).tolist()
+        return np.array([known[key] for key in signs], np.int64)
 
-    def _rate(self, limits: _Limits, rows: npt.NDArray[Any], window: int, found: list[Finding]) -> None:
-        if window != limits.window:
-            limits.window, limits.in_window, limits.told = window, 0, False
-        limits.in_window += len(rows)
-        if limits.in_window <= limits.rate or limits.told:
+    def _fresh(
+        self, messages: npt.NDArray[Any], rows: Ints, of: Ints, ts: Ints, window: int, found: list[Finding]
+    ) -> None:
+        """Judge messages that are no repetitions; ``of`` gives the series of each, equal ones together."""
+        if not len(rows):
             return
-        storm = limits.in_window > STORM * limits.rate
-        limits.told = storm
-        found.append(
-            self._finding(
-                "rate",
-                Level.WARNING if storm else Level.NOTICE,
-                limits,
-                rows,
-                f"{self._what(limits)} {limits.in_window} in 10 s, normal is up to {limits.rate:.0f}",
-                f"up to {limits.rate:.0f} in 10 s",
-                f"{limits.in_window} in 10 s",
-                {"attack": 0.5, "fault": 0.3, "operation": 0.2}
-                if storm
-                else {"operation": 0.5, "fault": 0.3, "attack": 0.2},
-                "T0814" if storm else "",
+        first = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
+        counts = np.diff(np.r_[first, len(of)])
+        cyclic = np.repeat(self._series.early[of[first]] > 0, counts)
+        told = self._early(messages, rows[cyclic], of[cyclic], ts[cyclic])
+        told += self._rate(messages, rows, of[first], first, counts, window)
+        rank = {number: place for place, number in enumerate(of[first].tolist())}
+        found += [finding for _, finding in sorted(told, key=lambda entry: rank[entry[0]])]
+
+    def _early(self, messages: npt.NDArray[Any], rows: Ints, of: Ints, ts: Ints) -> list[tuple[int, Finding]]:
+        told: list[tuple[int, Finding]] = []
+        if not len(rows):
+            return told
+        series = self._series
+        first = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
+        at, last = of[first], np.r_[first[1:], len(of)] - 1
+        before = np.r_[np.int64(0), ts[:-1]]
+        before[first] = series.previous[at]
+        gaps = (ts - before) / SECOND
+        settled = self._settled(messages["stream"][rows].astype(np.int64), of, first, last)
+        near = (gaps >= 0) & (gaps < series.early[of]) & settled
+        series.previous[at] = ts[last]
+        for number in np.unique(of[near]).tolist():
+            mine = near & (of == number)
+            limits, gap = self._limits[number], float(gaps[mine][0])
+            finding = self._finding(
+                "early",
+                Level.NOTICE,
+                number,
+                messages[rows[mine]],
+                f"{self._what(limits)} came {_s(gap)} after the one before; cycle {_s(limits.period)}",
+                f"at least {_s(limits.early)} apart",
+                _s(gap),
+                {"attack": 0.5, "fault": 0.3, "operation": 0.2},
+                "T0856",
             )
+            told.append((number, finding))
+        return told
+
+    def _settled(self, streams: Ints, of: Ints, first: Ints, last: Ints) -> npt.NDArray[np.bool_]:
+        """Which messages have :data:`SETTLED` or more before them on their connection; moves the state on.
+
+        ``first`` and ``last`` are the rows at which the messages of one series begin and end.
+        """
+        series, at = self._series, of[first]
+        before = np.r_[np.int64(0), streams[:-1]]
+        before[first] = series.stream[at]
+        place = np.arange(len(streams))
+        # where the connection of a message began: a row of this slice, or so many rows before its first one
+        begun = np.where(before != streams, place, np.iinfo(np.int64).min)
+        begun[first] = np.where(before[first] != streams[first], first, first - series.settled[at])
+        # each series' rows are lifted above all rows before, so that one running maximum serves all of them
+        lift = np.repeat(np.arange(len(first)) * (len(streams) + SETTLED + 1), last - first + 1)
+        begun = np.maximum.accumulate(np.where(begun > np.iinfo(np.int64).min, begun + lift, begun)) - lift
+        run = place - begun
+        series.stream[at] = streams[last]
+        series.settled[at] = np.minimum(run[last] + 1, SETTLED)
+        return np.asarray(run >= SETTLED, np.bool_)
+
+    def _rate(
+        self,
+        messages: npt.NDArray[Any],
+        rows: Ints,
+        at: Ints,
+        first: Ints,
+        counts: Ints,
+        window: int,
+    ) -> list[tuple[int, Finding]]:
+        series = self._series
+        begins = series.window[at] != window
+        series.window[at] = window
+        series.in_window[at] = np.where(begins, 0, series.in_window[at]) + counts
+        series.told[at] &= ~begins
+        over = (series.in_window[at] > series.rate[at]) & ~series.told[at]
+        told: list[tuple[int, Finding]] = []
+        for index in np.flatnonzero(over).tolist():
+            number, start = int(at[index]), int(first[index])
+            mine = messages[rows[start : start + int(counts[index])]]
+            told.append((number, self._rate_finding(number, mine)))
+        return told
+
+    def _rate_finding(self, number: int, rows: npt.NDArray[Any]) -> Finding:
+        limits, count = self._limits[number], int(self._series.in_window[number])
+        storm = count > STORM * limits.rate
+        self._series.told[number] = storm
+        return self._finding(
+            "rate",
+            Level.WARNING if storm else Level.NOTICE,
+            number,
+            rows,
+            f"{self._what(limits)} {count} in 10 s, normal is up to {limits.rate:.0f}",
+            f"up to {limits.rate:.0f} in 10 s",
+            f"{count} in 10 s",
+            FLOOD_SCORES if storm else BUSY_SCORES,
+            "T0814" if storm else "",
         )
 
     def _silences(self, clock: int, found: list[Finding]) -> None:
-        quiet = [x for x in self._order if not x.silent and (clock - x.last) / SECOND > x.patience]
-        if not quiet:
+        series, order = self._series, self._order
+        since = (clock - series.last[order]) / SECOND
+        quiet = order[~series.silent[order] & (since > series.patience(order))]
+        if not len(quiet):
             return
-        whole = {x.key[0]: x for x in self._order if x.key[1] == -1}
-        for limits in quiet:
-            limits.silent = True
-            conversation = whole.get(limits.key[0]) if limits.key[1] != -1 else None
-            if conversation is None or _speaks(conversation, quiet):
-                found.append(self._silence(limits, clock))
+        asleep = set(quiet.tolist())
+        for number in quiet.tolist():
+            series.silent[number] = True
+            key = self._limits[number].key
+            conversation = self._whole.get(key[0]) if key[1] != -1 else None
+            if conversation is None or self._speaks(conversation, asleep):
+                found.append(self._silence(number, clock))
 
-    def _silence(self, limits: _Limits, clock: int) -> Finding:
-        seconds = (clock - limits.last) / SECOND
-        level = Level.WARNING if limits.cyclic and limits.heard else Level.NOTICE
-        since = "" if limits.heard else " since the sensor began"
+    def _speaks(self, conversation: int, quiet: set[int]) -> bool:
+        """Is the conversation as a whole alive? When it is not, it says so for all its kinds."""
+        series = self._series
+        alive = bool(series.heard[conversation]) and not series.silent[conversation]
+        return alive and conversation not in quiet
+
+    def _silence(self, number: int, clock: int) -> Finding:
+        limits, heard = self._limits[number], bool(self._series.heard[number])
+        seconds = float(clock - self._series.last[number]) / SECOND
+        level = Level.WARNING if limits.cyclic and heard else Level.NOTICE
+        since = "" if heard else " since the sensor began"
         return self._finding(
             "silence",
             level,
-            limits,
+            number,
             None,
             f"{self._what(limits)} silent for {_s(seconds)}{since}; normal is at most {_s(limits.silence)}",
             f"a message at least every {_s(limits.silence)}",
@@ -284,7 +371,7 @@ class Timing:
         self,
         rule: str,
         level: Level,
-        limits: _Limits,
+        number: int,
         rows: npt.NDArray[Any] | None,
         summary: str,
         expected: str,
@@ -294,6 +381,7 @@ class Timing:
         ts: int = -1,
     ) -> Finding:
         first = rows[0] if rows is not None else None
+        limits = self._limits[number]
         conv, role, kind, cause = limits.key
         return LinkFinding(
             link=limits.key[0],
@@ -302,8 +390,8 @@ class Timing:
             rule=rule,
             level=level,
             reading=Reading(max(scores, key=lambda name: scores[name])),
-            proto=limits.proto,
-            conv=limits.conv,
+            proto=int(self._series.proto[number]),
+            conv=int(self._series.conv[number]),
             src=-1 if first is None else int(first["src"]),
             dst=-1 if first is None else int(first["dst"]),
             summary=summary,
@@ -335,22 +423,6 @@ def _limits(row: Any, budget: Budget, series: int, learned_s: float) -> _Limits:
     # a shortest gap far below the usual ones belongs to another rhythm in the same series
     early = EARLY * row.low if row.low > low / NARROW else 0.0
     return _Limits((conv_of(row), row.role, row.kind, row.cause), cyclic, period, early, silence, rate)
-
-
-def _speaks(conversation: _Limits, quiet: list[_Limits]) -> bool:
-    """Is the conversation as a whole alive? When it is not, it says so for all its kinds."""
-    return conversation.heard and not conversation.silent and conversation not in quiet
-
-
-def _settled(limits: _Limits, streams: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Which messages have at least :data:`SETTLED` before them on the same connection; moves the state on."""
-    before = np.r_[np.int64(limits.stream), streams[:-1].astype(np.int64)]
-    changed = before != streams
-    at = np.arange(len(streams))
-    begun = np.maximum.accumulate(np.where(changed, at, -1))
-    run = np.where(begun < 0, limits.settled + at, at - begun)
-    limits.stream, limits.settled = int(streams[-1]), int(run[-1]) + 1
-    return np.asarray(run >= SETTLED, np.bool_)
 
 
 def _spare(made: list[_Limits], baseline: Baseline) -> None:

@@ -24,7 +24,6 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -33,7 +32,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Reading, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import FIT_SHARE, Blocks, Budget, upper_limit
-from detectors.groups import REPEATED, ConvKey, Lens
+from detectors.groups import REPEATED, ConvKey, Ints, Lens, PointRows, column, runs
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
 
 NAME: Final = "values"
@@ -107,25 +106,17 @@ def _clocks(lens: Lens) -> list[int]:
     return known
 
 
-def _point_groups(piece: Slice, clocks: list[int]) -> tuple[npt.NDArray[Any], list[tuple[int, int]]]:
-    """Finite, first-time values sorted by (conversation, point), and the rows of each group.
-
-    A time of day is no process value: it only ever goes on.
-    """
-    points = piece.points
-    if len(points):
-        points = points[~(np.isin(points["proto"], clocks) & (points["kind"] == UTC_TIME))]
-    if len(points):
-        flags = piece.messages["flags"][points["message"]]
-        points = points[np.isfinite(points["value"]) & (flags & np.uint32(REPEATED) == 0)]
-        # squares must stay finite; what lies beyond is no process value
-        points = points[np.abs(points["value"]) < 1e150]
-    points = points[np.lexsort((points["point"], points["conv"]))]
+def _values(piece: Slice, lens: Lens, clocks: list[int]) -> PointRows:
+    """First-time values of a slice that are process values. A time of day is none: it only ever goes on."""
+    points, numbers = lens.points(piece)
     if not len(points):
-        return points, []
-    new = (np.diff(points["conv"]) != 0) | (np.diff(points["point"]) != 0)
-    borders = [0, *(np.flatnonzero(new) + 1).tolist(), len(points)]
-    return points, list(pairwise(borders))
+        return PointRows(points, numbers)
+    # squares must stay finite; what lies beyond is no process value
+    keep = (np.abs(points["value"]) < 1e150) & (numbers >= 0)
+    keep &= piece.messages["flags"][points["message"]] & np.uint32(REPEATED) == 0
+    if clocks:
+        keep &= ~((points["kind"] == UTC_TIME) & np.isin(points["proto"], clocks))
+    return PointRows(points, numbers) if keep.all() else PointRows(points[keep], numbers[keep])
 
 
 class ValueLearner:
@@ -140,9 +131,9 @@ class ValueLearner:
 
     def learn(self, piece: Slice) -> None:
         """Take one slice."""
-        points, groups = _point_groups(piece, self._clocks)
-        for start, end in groups:
-            first = points[start]
+        points, numbers = _values(piece, self.lens, self._clocks)
+        for start, size in zip(*(part.tolist() for part in runs(numbers)), strict=True):
+            first, end = points[start], start + size
             key = (int(first["conv"]), int(first["point"]))
             track = self._tracks.get(key)
             if track is None:
@@ -184,6 +175,9 @@ class ValueLearner:
 ROOM: Final = 1_024
 """Points that the columns of a run hold at first."""
 
+UNKNOWN: Final = -2
+"""Band of a point that was not met yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -219,7 +213,7 @@ class Values:
         self._clocks = _clocks(lens)
         self.limits = value_limits(baseline, budget)
         self._bands: list[Limits] = []  # of this run's points, by number
-        self._numbers: dict[tuple[int, int], int] = {}  # of a point of this run; -1 has no limits
+        self._band = np.full(ROOM, UNKNOWN, np.int64)  # by point of this run; -1 has no limits
         self._low, self._high, self._last = (np.full(ROOM, np.nan) for _ in range(3))
         self._states = np.zeros(ROOM, bool)
         self._refused = 0
@@ -230,11 +224,13 @@ class Values:
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
-        points, groups = _point_groups(piece, self._clocks)
-        watched = self._watched(points, groups)
-        if not watched:
+        points, places = _values(piece, self.lens, self._clocks)
+        firsts, lengths = runs(places)
+        bands = self._resolve(points, places[firsts], firsts)
+        watched = bands >= 0
+        if not watched.any():
             return []
-        numbers, starts, sizes = (np.array(column) for column in zip(*watched, strict=True))
+        numbers, starts, sizes = bands[watched], firsts[watched], lengths[watched]
         at = np.repeat(starts - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
         values = points["value"][at]
         of = np.repeat(np.arange(len(numbers)), sizes)
@@ -259,28 +255,21 @@ class Values:
         worst = int(np.argmax(np.maximum(limits.low - values, values - limits.high)))
         return _Outside(points[worst], limits, before if worst == 0 else float(values[worst - 1]))
 
-    def _watched(self, points: npt.NDArray[Any], groups: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
-        """(number, first row, rows) of the groups whose points have limits."""
-        if not groups:
-            return []
-        starts = np.array([start for start, _ in groups])
-        firsts = zip(points["conv"][starts].tolist(), points["point"][starts].tolist(), strict=True)
-        found = []
-        for (start, end), key in zip(groups, firsts, strict=True):
-            number = self._numbers.get(key)
-            if number is None:
-                number = self._number(key, int(points["proto"][start]))
-            if number >= 0:
-                found.append((number, start, end - start))
-        return found
+    def _resolve(self, points: npt.NDArray[Any], places: Ints, firsts: Ints) -> Ints:
+        """Number of the band of each group of values, -1 without one; ``places`` are the run's points."""
+        self._band = column(self._band, places, UNKNOWN)
+        for index in np.flatnonzero(self._band[places] == UNKNOWN).tolist():
+            first = points[firsts[index]]
+            self._band[places[index]] = self._number(
+                (int(first["conv"]), int(first["point"])), int(first["proto"])
+            )
+        return self._band[places]
 
     def _number(self, key: tuple[int, int], proto: int) -> int:
         """Number of a point met for the first time; -1 without limits or room."""
-        if len(self._numbers) >= MAX_POINTS:
-            return -1
         limits = self.limits.get((self.lens.conv(key[0]), self.lens.names.point(proto, key[1])))
-        self._numbers[key] = number = len(self._bands) if limits else -1
-        if limits:
+        number = len(self._bands) if limits and len(self._bands) < MAX_POINTS else -1
+        if limits and number >= 0:
             self._bands.append(limits)
             if number >= len(self._low):
                 self._grow()

@@ -101,6 +101,13 @@ def kernel(function: Callable[..., Any]) -> Any:
     return _general(numba.njit(cache=True, boundscheck=True, nogil=True, error_model="numpy")(function))
 
 
+def small(function: Callable[..., Any]) -> Any:
+    """A kernel of a few instructions, put into its callers: a call would cost more than what it does."""
+    return _general(
+        numba.njit(cache=True, boundscheck=True, nogil=True, error_model="numpy", forceinline=True)(function)
+    )
+
+
 def inlined(function: Callable[..., Any]) -> Any:
     """A step on the way from a frame to its decoder: compiled only as a part of its caller.
 

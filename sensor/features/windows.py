@@ -35,13 +35,12 @@ import pandas as pd
 from numpy.lib.recfunctions import repack_fields
 
 from detectors.base import Slice
-from detectors.groups import REPEATED, SECOND, Lens, pack
+from detectors.groups import REPEATED, SECOND, Lens, column, pack, runs
 from detectors.tables import FEATURES
 from grid_profiles.vocabulary import DANGEROUS, Flag, KindClass, Role
 
 WINDOW: Final = 10 * SECOND
 MAX_ROWS: Final = 500_000
-MAX_POINTS: Final = 200_000
 
 _COLUMNS: Final = ["ts", "proto", "role", "conv", "kind", "cause", "point", "size", "flags"]
 _READ, _REPORT, _COMMAND, _SESSION, _ERROR, _OTHER = range(6)
@@ -85,7 +84,7 @@ class Windower:
     _rows: list[npt.NDArray[Any]] = field(default_factory=list)
     _count: int = 0
     _changes: dict[int, tuple[int, int]] = field(default_factory=dict)
-    _last: dict[tuple[int, int], float] = field(default_factory=dict)
+    _last: Floats = field(default_factory=lambda: np.full(1_024, np.nan))  # by point of the run
 
     def push(self, piece: Slice) -> Window | None:
         """Take one slice; the window before it, when this slice begins another."""
@@ -115,27 +114,23 @@ class Windower:
 
     def _value_changes(self, piece: Slice) -> None:
         """Count, per conversation, values that differ from the one before of the same point."""
-        points = piece.points[np.isfinite(piece.points["value"])]
+        points, numbers = self.lens.points(piece)
+        points, numbers = points[numbers >= 0], numbers[numbers >= 0]
         if not len(points):
             return
-        points = points[np.lexsort((points["point"], points["conv"]))]
-        same = (np.diff(points["conv"]) == 0) & (np.diff(points["point"]) == 0)
-        changed = np.r_[False, same & (np.diff(points["value"]) != 0)]
-        firsts = np.flatnonzero(np.r_[True, ~same])
-        lasts = np.r_[firsts[1:], len(points)] - 1
-        fresh: list[bool] = []
-        for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
-            key = (int(points["conv"][first]), int(points["point"][first]))
-            before = self._last.get(key)
-            fresh.append(before is None)
-            changed[first] = before is not None and before != float(points["value"][first])
-            if before is not None or len(self._last) < MAX_POINTS:
-                self._last[key] = float(points["value"][last])
-        compared = np.ones(len(points), bool)
-        compared[[first for first, new in zip(firsts.tolist(), fresh, strict=True) if new]] = False
-        convs, index = np.unique(points["conv"], return_inverse=True)
-        moved = np.bincount(index, weights=changed, minlength=len(convs)).astype(np.int64)
-        total = np.bincount(index, weights=compared, minlength=len(convs)).astype(np.int64)
+        self._last = column(self._last, numbers, np.nan)
+        values = points["value"]
+        first, sizes = runs(numbers)
+        before = self._last[numbers[first]]
+        changed = np.r_[False, values[1:] != values[:-1]]
+        changed[first] = ~np.isnan(before) & (before != values[first])
+        compared = np.ones(len(values), np.int64)
+        compared[first] = ~np.isnan(before)
+        self._last[numbers[first]] = values[first + sizes - 1]
+        begin, _ = runs(points["conv"])
+        convs = points["conv"][begin]
+        moved = np.add.reduceat(changed.astype(np.int64), begin)
+        total = np.add.reduceat(compared, begin)
         for conv, some, all_ in zip(convs.tolist(), moved.tolist(), total.tolist(), strict=True):
             counted = self._changes.get(conv, (0, 0))
             self._changes[conv] = (counted[0] + some, counted[1] + all_)

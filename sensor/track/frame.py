@@ -36,6 +36,7 @@ from sensor.track.table import intern
 from sensor.track.tcp import on_tcp
 from sensor.wire.ip import parse_ipv4, parse_ipv6
 from sensor.wire.link import TYPE_ARP, TYPE_IPV4, TYPE_IPV6, parse_link
+from sensor.wire.load import borrow
 from sensor.wire.octets import be16, be32
 from sensor.wire.status import MALFORMED, OK, TRUNCATED, UNSUPPORTED
 from sensor.wire.tunnel import PORT_VXLAN, PROTO_GRE, parse_gre, parse_vxlan
@@ -67,6 +68,7 @@ def decode_frames(
     number: Any,
 ) -> int:
     """Decode from frame ``first`` on until all are done or room for rows is short; returns the next frame."""
+    data, pool = borrow(data), borrow(pool)
     for i in range(first, len(offset)):
         size = min(np.int64(caplen[i]), MAX_FRAME)
         if POINTS - memory.cursor[1] < 8 * size + SPARE or MESSAGES - memory.cursor[0] < size + SPARE:

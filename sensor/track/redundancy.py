@@ -23,7 +23,7 @@ from sensor.track.state import (
     open_row,
 )
 from sensor.track.table import intern
-from sensor.wire.octets import be16, be32
+from sensor.wire.octets import be16, be32, be64
 from sensor.wire.redundancy import HSR_TAG, TYPE_HSR, lan_field, parse_supervision
 from sensor.wire.status import FOREIGN, MALFORMED, OK
 
@@ -75,7 +75,7 @@ def _mix(memory: Any, buf: Any, at: int, end: int, h: Any) -> Any:
     factor = key[1]
     h = (h ^ key[0]) * factor
     while end - at >= 8:
-        h = (h ^ np.uint64((be32(buf, at) << 32) | be32(buf, at + 4))) * factor
+        h = (h ^ be64(buf, at)) * factor
         h ^= h >> np.uint64(32)
         at += 8
     word = np.uint64(0)

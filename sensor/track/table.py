@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from sensor.jit import kernel
+from sensor.wire.octets import be64, equal
 
 EMPTY: Final = 0
 FULL: Final = 1
@@ -55,8 +56,7 @@ def _hash(buf: Any, start: int, length: int, seed: int) -> Any:
     while at < end:
         word = np.uint64(0)
         if end - at >= 8:
-            for i in range(8):
-                word = (word << np.uint64(8)) | np.uint64(buf[at + i])
+            word = be64(buf, at)
             at += 8
         else:
             while at < end:
@@ -82,14 +82,9 @@ def intern(table: Any, buf: Any, start: int, length: int) -> int:
     while table.slots[slot] >= 0:
         ident = table.slots[slot]
         begin = table.start[ident]
-        if table.hashes[ident] == h and table.start[ident + 1] - begin == length:
-            same = True
-            for i in range(length):
-                if table.arena[begin + i] != buf[start + i]:
-                    same = False
-                    break
-            if same:
-                return np.int64(ident)
+        alike = table.hashes[ident] == h and table.start[ident + 1] - begin == length
+        if alike and equal(table.arena, begin, buf, start, length):
+            return np.int64(ident)
         slot = (slot + 1) & mask
     ident = meta[0]
     used = meta[1]

@@ -13,7 +13,7 @@ from detectors.base import Alert, Finding, Level, Reading
 from detectors.baseline import Baseline
 from detectors.groups import Lens
 from detectors.tables import TABLES, Origin, conv_fields
-from detectors.timing import Timing, _Limits, _settled
+from detectors.timing import Timing, _Limits, _Series
 from grid_profiles.vocabulary import Flag, Role
 
 
@@ -116,24 +116,44 @@ def test_an_unapproved_command_at_a_known_place_is_kept_at_info() -> None:
     assert news(known, kind=45, cause=6) == [("not-approved", Level.INFO)]
 
 
-def streams(*numbers: int) -> np.ndarray[Any, Any]:
-    return np.array(numbers, np.int32)
+def one_series(silence: float = 10.0) -> Timing:
+    """Timing with one cyclic series, number 0."""
+    from detectors.calibration import Budget
+
+    made = Timing(Baseline(), Lens(FakeNames()), Budget())
+    made._series = _Series([_Limits(((*KNOWN[0],), 1, 13, 3), True, 1.0, 0.3, silence, 50.0)])
+    return made
+
+
+def settled(timing: Timing, *streams: int) -> list[bool]:
+    count = len(streams)
+    of, ends = np.zeros(count, np.int64), (np.array([0]), np.array([count - 1]))
+    return timing._settled(np.array(streams, np.int64), of, *ends).tolist()  # type: ignore[no-any-return]
 
 
 def test_a_new_connection_settles_before_its_timing_counts() -> None:
-    limits = _Limits(((*KNOWN[0],), 1, 13, 3), True, 1.0, 0.3, 10.0, 50.0)
-    assert _settled(limits, streams(4, 4, 4, 4, 4)).tolist() == [False, False, False, True, True]
-    assert _settled(limits, streams(4, 5, 5)).tolist() == [True, False, False]
-    assert _settled(limits, streams(5, 5)).tolist() == [False, True]
+    made = one_series()
+    assert settled(made, 4, 4, 4, 4, 4) == [False, False, False, True, True]
+    assert settled(made, 4, 5, 5) == [True, False, False]
+    assert settled(made, 5, 5) == [False, True]
+
+
+def test_series_settle_each_on_its_own() -> None:
+    made = one_series()
+    made._series = _Series(2 * [_Limits(((*KNOWN[0],), 1, 13, 3), True, 1.0, 0.3, 10.0, 50.0)])
+    streams, of = np.array([4, 4, 4, 4, 7, 7, 7, 7], np.int64), np.repeat([0, 1], 4)
+    ends = np.array([0, 4]), np.array([3, 7])
+    assert made._settled(streams, of, *ends).tolist() == 2 * [False, False, False, True]
+    assert made._settled(streams, of, *ends).all()
 
 
 def test_patience_with_what_was_never_heard() -> None:
-    limits = _Limits(((*KNOWN[0],), 1, 13, 3), True, 1.0, 0.3, 10.0, 50.0)
-    assert limits.patience == 60
-    limits.silence = 100
-    assert limits.patience == 300
-    limits.heard = True
-    assert limits.patience == 100
+    at = np.array([0])
+    assert one_series()._series.patience(at) == 60
+    long = one_series(100.0)
+    assert long._series.patience(at) == 300
+    long._series.heard[0] = True
+    assert long._series.patience(at) == 100
 
 
 def test_timing_of_an_empty_baseline_says_nothing() -> None:
