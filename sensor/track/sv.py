@@ -16,6 +16,7 @@ import numpy as np
 from grid_profiles.vocabulary import ANY_POINT, Flag
 from sensor.jit import kernel
 from sensor.track.state import ROLE_PUBLISHER, SV, Count, add_point, conversation, open_row
+from sensor.track.svshape import keep_shape, known_shape
 from sensor.track.svstreams import CHANNELS, clear_window, find_stream, id_hash, other_source
 from sensor.track.table import SEED, intern
 from sensor.wire.octets import be16, be32, signed
@@ -85,12 +86,18 @@ _EVICTED = int(Count.SV_EVICTED)
 def emit_sv(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int, vlan: int) -> bool:
     """One frame behind its ethertype. False when it is no savPdu."""
     table = memory.sv
+    context = memory.context
+    place = vlan << 16 | (be16(buf, at) if end - at >= 2 else 0)
+    if end == wire_end:
+        found = known_shape(table, buf, at, end, context.src, context.dst, place)
+        if found >= 0 and abs(context.ts - table.keys[found].last) <= SILENCE:
+            _again(memory, names, found, buf, at)
+            return True
     head, asdu = table.head, table.asdu
     status = parse_sv(buf, at, end, head)
     if status == FOREIGN:
         return False
     memory.counters[_FRAMES] += 1
-    context = memory.context
     here, behind, cut = head[FIRST], head[BEHIND], head[CUT] == 1
     good = np.int64(MALFORMED)
     for i in range(len(asdu)):
@@ -98,10 +105,10 @@ def emit_sv(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int,
     if 0 <= here < behind:
         good, here = next_asdu(buf, here, behind, cut, asdu)
     ident = id_hash(buf, max(asdu[ID], 0), max(asdu[ID_LENGTH], 0), names.texts.meta[SEED])
-    place = vlan << 16 | (be16(buf, at) if end - at >= 2 else 0)
     found, last, evicted = find_stream(table, context.src, context.dst, place, ident, context.ts)
     memory.counters[_EVICTED] += evicted
     stream = table.streams[found]
+    stream.shape_end = 0
     if last < 0:
         _introduce(memory, names, stream, buf, place)
     begins = last < 0 or abs(context.ts - last) > SILENCE
@@ -137,7 +144,31 @@ def emit_sv(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int,
     stream.fault = status
     if events:
         _tell(memory, names, stream, buf, events)
+    if status == OK:
+        keep_shape(table, found, buf, at, end)
     return True
+
+
+@kernel
+def _again(memory: Any, names: Any, found: int, buf: Any, at: int) -> None:
+    """A frame of known shape: all that can be new in it is its time, smpCnt and the sample."""
+    memory.counters[_FRAMES] += 1
+    table, ts = memory.sv, memory.context.ts
+    key, stream = table.keys[found], table.streams[found]
+    last, key.last = key.last, ts
+    _close_window(memory, stream, False)
+    _count_frame(stream, ts, last, stream.shape_size, False)
+    count, quality = be16(buf, at + stream.shape_count), stream.quality
+    events = _count_sample(table, stream, count)
+    if _measure(stream, buf, at + stream.shape_data, at + stream.shape_end):
+        events |= 1 << KIND_QUALITY
+        table.was[KIND_QUALITY], table.amount[KIND_QUALITY] = quality, np.float64(stream.quality)
+        stream.flags = _flags(stream, stream.simulated, OK)
+    if events:
+        table.head[SIZE], table.seq = stream.shape_size, count
+        table.set = at + stream.shape_set if stream.shape_set >= 0 else np.int64(-1)
+        table.set_length = stream.shape_set_length
+        _tell(memory, names, stream, buf, events)
 
 
 @kernel

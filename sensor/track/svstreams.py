@@ -18,6 +18,11 @@ WAYS: Final = 4
 CHANNELS: Final = 32
 """Values of a sample that are followed; IEC 61869-9 allows more, nobody sends them."""
 
+SHAPE: Final = 192
+"""Octets before the sample that a shape may have."""
+
+RECENT: Final = 1024
+
 SV_KEY: Final = np.dtype(
     [
         ("ends", "u8"),  # source and destination, endpoint ids
@@ -68,6 +73,14 @@ SV_STREAM: Final = np.dtype(
         ("energy", "f8", (CHANNELS,)),
         ("channel", "i8", (CHANNELS,)),  # quality of each channel, or-ed
         ("latest", "i8", (CHANNELS,)),  # quality of each channel in the last sample
+        # its frames' shape (see svshape), offsets behind the ethertype
+        ("shape_end", "i8"),  # length of such a frame, 0 unknown
+        ("shape_count", "i8"),  # of smpCnt
+        ("shape_data", "i8"),  # of the sample
+        ("shape_set", "i8"),  # of datSet, -1 absent
+        ("shape_set_length", "i8"),
+        ("shape_size", "i8"),  # bytes of the message
+        ("shape", "u1", (SHAPE,)),
     ]
 )
 
@@ -75,8 +88,9 @@ SV_TABLE: Final = np.dtype(
     [
         ("keys", SV_KEY, (BUCKETS * WAYS,)),
         ("streams", SV_STREAM, (BUCKETS * WAYS,)),
+        ("recent", "i8", (RECENT,)),  # row of the stream that last had a shape, by source and place
         ("head", "i8", (6,)),
-        ("asdu", "i8", (10,)),
+        ("asdu", "i8", (11,)),
         ("seq", "i8"),  # smpCnt of the frame's first ASDU
         ("set", "i8"),  # offset of its datSet, -1 absent
         ("set_length", "i8"),
@@ -105,10 +119,16 @@ def id_hash(buf: Any, at: int, length: int, seed: int) -> Any:
 
 
 @kernel
+def stream_key(src: int, dst: int, place: int) -> tuple[Any, Any]:
+    """Columns ``ends`` and ``place`` of a stream's key."""
+    ends = (np.uint64(src) << np.uint64(32)) | np.uint64(dst)
+    return ends, np.uint64(place) | (np.uint64(1) << np.uint64(63))
+
+
+@kernel
 def find_stream(table: Any, src: int, dst: int, place: int, ident: Any, ts: int) -> tuple[int, int, bool]:
     """(row, ts of its last frame or -1 for a new one, did an old stream give way to it)."""
-    ends = (np.uint64(src) << np.uint64(32)) | np.uint64(dst)
-    used = np.uint64(place) | (np.uint64(1) << np.uint64(63))
+    ends, used = stream_key(src, dst, place)
     h = (ends * np.uint64(0x9E3779B97F4A7C15)) ^ (used * np.uint64(0xC2B2AE3D27D4EB4F)) ^ ident
     h = (h ^ (h >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
     base = np.int64((h >> np.uint64(32)) & np.uint64(BUCKETS - 1)) * WAYS

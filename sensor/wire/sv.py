@@ -37,8 +37,9 @@ MAX_COUNT: Final = 65_535
 ASDUS, FIRST, BEHIND, SIZE, CUT, SIMULATED = range(6)
 """Columns of ``head``: noASDU; where the ASDUs begin and end; bytes of the message; cut by the capture?"""
 
-ID, ID_LENGTH, SET, SET_LENGTH, COUNT, REVISION, SYNCH, RATE, DATA, DATA_END = range(10)
-"""Columns of ``asdu``: offsets and lengths of texts, values, where the sample begins and ends; -1 absent."""
+ID, ID_LENGTH, SET, SET_LENGTH, COUNT, REVISION, SYNCH, RATE, DATA, DATA_END, COUNT_AT = range(11)
+"""Columns of ``asdu``: offsets and lengths of texts, values, where the sample begins and ends,
+where an smpCnt of two octets stands; -1 absent."""
 
 
 @kernel
@@ -92,7 +93,7 @@ def _fields(buf: Any, at: int, end: int, cut: bool, head: Any) -> int:
 
 @kernel
 def next_asdu(buf: Any, at: int, end: int, cut: bool, asdu: Any) -> tuple[int, int]:
-    """Fill ``asdu`` (int64[10]) from the ASDU at ``at``; returns (status, where the next one begins).
+    """Fill ``asdu`` (int64[11]) from the ASDU at ``at``; returns (status, where the next one begins).
 
     The status is MALFORMED also when a part that every ASDU must have is missing or has a wrong size.
     """
@@ -119,6 +120,7 @@ def _asdu(buf: Any, at: int, end: int, asdu: Any) -> bool:
             return False
         if tag == 0x82:
             asdu[COUNT] = be16(buf, inner) if behind - inner == 2 else ber_unsigned(buf, inner, behind)
+            asdu[COUNT_AT] = inner if behind - inner == 2 else np.int64(-1)
         elif tag == 0x87:
             asdu[DATA], asdu[DATA_END] = inner, behind
         elif tag == 0x80:

@@ -10,7 +10,7 @@ import pytest
 
 from grid_profiles.vocabulary import ANY_POINT, Flag
 from tests.lab.bus import sv_asdu, sv_data, sv_frame, sv_pdu, sv_wave
-from tests.reference.rows import PUBLISHER, Message
+from tests.reference.rows import PUBLISHER, Message, difference
 from tests.reference.run import Native, Shot
 
 STEP = 250_000
@@ -241,3 +241,31 @@ def test_the_table_of_streams_is_bounded() -> None:
         native.feed([Shot(1, sv_frame(sv_pdu([sv_asdu(0, bytes(8), sv_id=f"X{n}")]))) for n in ids])
     assert native.counters["sv_frames"] == 3000
     assert native.counters["sv_evicted"] > 1500
+
+
+def test_what_is_not_parsed_again_is_read_as_if_it_were() -> None:
+    """Frames of the shape of the last one take a short way; the rows must be those of the long one."""
+    random = np.random.default_rng(7)
+    frames, ts, count = [], BEGIN, 0
+    for _ in range(6_000):
+        ts += int(
+            random.choice([STEP, STEP, STEP, 30_000_000, 3_000_000_000], p=[0.5, 0.3, 0.17, 0.02, 0.01])
+        )
+        count = (count + int(random.choice([1, 1, 1, 0, 2, 300]))) % 4000
+        quality = int(random.choice([0, 0, 0, 0, 0x800, 0x10]))
+        data = bytearray(le(count, quality if random.random() < 0.1 else 0))
+        if random.random() < 0.05:
+            data[int(random.integers(12, len(data)))] ^= int(random.integers(1, 256))
+        if random.random() < 0.01:
+            del data[int(random.integers(14, len(data))) :]
+        cut = int(random.integers(20, 90)) if random.random() < 0.01 else len(data)
+        frames.append(Shot(ts, bytes(data[:cut]), len(data)))
+    fast, slow = Native(), Native()
+    expected: list[Message] = []
+    for shot in frames:
+        slow.engine._memory["sv"]["streams"]["shape_end"] = 0
+        expected += slow.feed([shot])
+    rows = fast.feed(frames)
+    assert len(rows) > 1_000
+    assert difference(rows, expected) == ""
+    assert fast.counters == slow.counters
