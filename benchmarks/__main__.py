@@ -1,4 +1,8 @@
-"""``make bench``: every stage on the same mix, in turn, with ratios to ``tshark -T fields``."""
+"""``make bench``: every stage on the same mix, in turn, with ratios to ``tshark -T fields``.
+
+``real`` is the mix of real captures, on which all engines run; ``substation``, ``process_bus`` and ``iiot``
+are made-up traffic as dense as in a plant, on which the native path meets other programs.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.generate import KINDS
 from benchmarks.mix import FAMILIES, NATIVE, write_mix
+from benchmarks.peers import installed
 
 SLOW = {"pyshark": 2_000, "pyshark_json": 10_000}
 """Packets for stages that would take minutes; rates are per packet, start-up is small beside them."""
@@ -24,22 +30,44 @@ HUNDRED_THOUSAND = ("tshark", "tshark_fields", "auto")
 
 
 @click.command()
+@click.argument("mixes", nargs=-1, type=click.Choice(["real", *KINDS]))
 @click.option("--packets", default=1_000_000, show_default=True, help="For the native stages.")
 @click.option("--tshark-packets", default=50_000, show_default=True)
 @click.option("--runs", default=3, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
-def main(packets: int, tshark_packets: int, runs: int, as_json: bool) -> None:
+def main(mixes: tuple[str, ...], packets: int, tshark_packets: int, runs: int, as_json: bool) -> None:
     """Measure packets per second and peak memory, stage by stage, medians of several runs."""
-    with tempfile.TemporaryDirectory(prefix="gridwarden-bench-") as folder:
-        mixes = _write_mixes(Path(folder), packets, tshark_packets)
-        results = _measure(mixes, runs)
+    results: dict[str, list[dict[str, Any]]] = {}
+    for mix in mixes or ("real", "substation"):
+        with tempfile.TemporaryDirectory(prefix="gridwarden-bench-") as folder:
+            make = _write_mixes if mix == "real" else _write_made_up
+            results[mix] = _measure(make(Path(folder), packets, tshark_packets, mix), runs)
     if as_json:
         print(json.dumps(results))
-    else:
-        _show(results)
+        return
+    for mix, rows in results.items():
+        _show(mix, rows)
 
 
-def _write_mixes(folder: Path, packets: int, tshark_packets: int) -> dict[str, list[str]]:
+def _learn(learning: Path, baseline: Path) -> None:
+    command = [sys.executable, "-m", "sensor", "learn", str(learning), "-o", str(baseline)]
+    subprocess.run([*command, "--engine", "native"], check=True, stdout=subprocess.DEVNULL)
+
+
+def _write_made_up(folder: Path, packets: int, tshark_packets: int, mix: str) -> dict[str, list[str]]:
+    """Arguments of each stage for a generated mix; the baseline is learned from the first part of it."""
+    large, small, learning, baseline = (folder / n for n in ("large.pcap", "small.pcap", "learn.pcap", "b"))
+    KINDS[mix](large, packets)
+    KINDS[mix](small, tshark_packets)
+    KINDS[mix](learning, max(packets // 4, 50_000))
+    _learn(learning, baseline)
+    arguments = {stage: [str(large)] for stage in ("read", "native", *installed())}
+    arguments["detect"] = [str(large), str(baseline)]
+    arguments["tshark_fields"] = [str(small)]
+    return arguments
+
+
+def _write_mixes(folder: Path, packets: int, tshark_packets: int, mix: str) -> dict[str, list[str]]:
     """Arguments of each stage."""
     large, middle = folder / "native.pcap", folder / "mix.pcap"
     write_mix(large, NATIVE, packets)
@@ -47,18 +75,7 @@ def _write_mixes(folder: Path, packets: int, tshark_packets: int) -> dict[str, l
     learning = folder / "learn.pcap"
     write_mix(learning, NATIVE, 20_000)
     baseline = folder / "site.baseline"
-    command = [
-        sys.executable,
-        "-m",
-        "sensor",
-        "learn",
-        str(learning),
-        "-o",
-        str(baseline),
-        "--engine",
-        "native",
-    ]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    _learn(learning, baseline)
     arguments = {stage: [str(large)] for stage in ("read", "native")}
     arguments["detect"] = [str(large), str(baseline)]
     for stage in HUNDRED_THOUSAND:
@@ -97,8 +114,8 @@ def _measure(arguments: dict[str, list[str]], runs: int) -> list[dict[str, Any]]
     return results
 
 
-def _show(results: list[dict[str, Any]]) -> None:
-    table = Table(title=f"{platform.machine()}, Python {platform.python_version()}")
+def _show(mix: str, results: list[dict[str, Any]]) -> None:
+    table = Table(title=f"{mix}: {platform.machine()}, Python {platform.python_version()}")
     for column in ("stage", "packets", "packets/s (median)", "range", "× tshark -T fields", "peak MiB"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     for row in results:

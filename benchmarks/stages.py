@@ -1,7 +1,7 @@
 """One stage in a process of its own: ``python -m benchmarks.stages STAGE FILE [BASELINE]``.
 
-Prints one JSON line: packets, seconds of the work itself (no imports, no compilation) and peak memory of
-this process and its children in MiB.
+Prints one JSON line: packets, seconds of the work itself (no imports, no compilation, no start of another
+program) and peak memory of this process and its children in MiB.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import peers
 from grid_profiles.loader import load_registry
 
 
@@ -70,6 +72,17 @@ def tshark_fields(path: str) -> int:
     return done.stdout.count(b"\n")
 
 
+def _other(run: Callable[[str], None]) -> Callable[[str], int]:
+    """Another program as a stage; how many packets there are is counted by us."""
+
+    def stage(path: str) -> int:
+        run(path)
+        return 0
+
+    stage.__name__ = run.__name__
+    return stage
+
+
 def pyshark(path: str) -> int:
     """pyshark's FileCapture as its documentation shows it."""
     import pyshark as library
@@ -92,8 +105,20 @@ def pyshark_json(path: str) -> int:
 
 STAGES: dict[str, Callable[[str], int]] = {
     stage.__name__: stage
-    for stage in (read, native, auto, tshark, detect, tshark_fields, pyshark, pyshark_json)
+    for stage in (
+        read,
+        native,
+        auto,
+        tshark,
+        detect,
+        tshark_fields,
+        pyshark,
+        pyshark_json,
+        *map(_other, (peers.suricata, peers.ndpireader, peers.nfstream)),
+    )
 }
+EXTERNAL = ("tshark_fields", "suricata", "ndpireader", "nfstream")
+"""Programs of their own, whose start is measured and taken off."""
 
 
 def warm_up(stage: str) -> None:
@@ -106,14 +131,36 @@ def warm_up(stage: str) -> None:
             STAGES["detect" if stage == "detect" else "native"](str(path))
 
 
+def start_up(stage: str, path: str) -> float:
+    """Seconds that a program takes for a capture of one frame; 0 for what runs in this process."""
+    if stage not in EXTERNAL:
+        return 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        one = str(peers.first_frame(path, Path(folder)))
+        begin = time.perf_counter()
+        STAGES[stage](one)
+        return time.perf_counter() - begin
+
+
 def main() -> None:
     stage, path = sys.argv[1], sys.argv[2]
     warm_up(stage)
+    start = start_up(stage, path)
     begin = time.perf_counter()
     packets = STAGES[stage](path)
-    seconds = time.perf_counter() - begin
+    seconds = time.perf_counter() - begin - start
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(json.dumps({"stage": stage, "packets": packets, "seconds": seconds, "peak_mib": peak / 1024}))
+    print(
+        json.dumps(
+            {
+                "stage": stage,
+                "packets": packets or read(path),
+                "seconds": seconds,
+                "start_s": start,
+                "peak_mib": peak / 1024,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

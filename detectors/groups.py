@@ -151,10 +151,9 @@ def objects(rows: npt.NDArray[Any]) -> list[tuple[int, int, int, int, Any]]:
     )
     starts = np.flatnonzero(new)
     counts = np.diff(np.r_[starts, len(rows)])
-    return [
-        (int(row["conv"]), int(row["kind"]), int(row["point"]), int(count), row)
-        for row, count in zip(ordered[starts], counts, strict=True)
-    ]
+    firsts = ordered[starts]
+    columns = (firsts[name].tolist() for name in ("conv", "kind", "point"))
+    return list(zip(*columns, counts.tolist(), firsts, strict=True))
 
 
 def frames_of(messages: npt.NDArray[Any]) -> list[int]:
@@ -176,6 +175,16 @@ def is_group_address(address: str) -> bool:
 def is_ip(address: str) -> bool:
     """True for an IPv4 or IPv6 address, False for a MAC address."""
     return "." in address or address.count(":") != 5 or "::" in address
+
+
+OBJECT_BITS: Final = 46
+
+
+def _by_object(convs: Ints, points: Ints) -> npt.NDArray[np.intp]:
+    """Order by conversation and point, of equal ones that of arrival; one sort where both fit one key."""
+    if int(points.min()) >= 0 and int(points.max()) >> OBJECT_BITS == 0 and int(convs.max()) < 1 << 17:
+        return np.argsort(convs << OBJECT_BITS | points, kind="stable")
+    return np.lexsort((points, convs))
 
 
 class PointRows(NamedTuple):
@@ -229,9 +238,9 @@ class Lens:
         points = points[np.isfinite(points["value"])]
         if not len(points):
             return PointRows(points, np.zeros(0, np.int64))
-        points = points[np.lexsort((points["point"], points["conv"]))]
+        points = points[_by_object(points["conv"].astype(np.int64), points["point"])]
         convs, objects = points["conv"], points["point"]
-        first = np.flatnonzero(np.r_[True, (np.diff(convs) != 0) | (np.diff(objects) != 0)])
+        first = np.flatnonzero(np.r_[True, (convs[1:] != convs[:-1]) | (objects[1:] != objects[:-1])])
         known = self._points
         numbers = []
         for key in zip(convs[first].tolist(), objects[first].tolist(), strict=True):

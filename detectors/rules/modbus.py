@@ -16,7 +16,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import REPEATED, SECOND, Lens
-from detectors.rules.common import MAX_READ, Bounded, by_conversation, message_finding, rows_of
+from detectors.rules.common import MAX_READ, Bounded, by_conversation, message_finding, rows_of, thinned
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag, Role
 
@@ -50,6 +50,9 @@ EXCEPTIONS: Final = {
 PROBING: Final = frozenset({1, 2, 3})
 FAULTS: Final = frozenset({4, 6, 8, 10, 11})
 
+_MOST = np.array([QUANTITY_LIMITS.get(kind, 0) for kind in range(max(QUANTITY_LIMITS) + 2)], np.int64)
+"""Most objects that a request of each kind may ask for, 0 unlimited."""
+
 _UNPAIRED = np.uint32(Flag.UNANSWERED)
 
 
@@ -68,6 +71,7 @@ class ModbusRules:
         self._asked: Counter[int] = Counter()
         self._answered: Counter[int] = Counter()
         self._window = -1
+        self._unread = 0
         self._window_rows: dict[int, Any] = {}
         self._learning = baseline is None
         if baseline is not None:
@@ -85,8 +89,8 @@ class ModbusRules:
         }
 
     def counters(self) -> dict[str, int]:
-        """Requests and connections forgotten because a table was full."""
-        return {"modbus_evicted": self._open.evicted + self._paired.evicted}
+        """Requests forgotten because a table was full, and answers of a flood that were not looked at."""
+        return {"modbus_evicted": self._open.evicted + self._paired.evicted, "modbus_unread": self._unread}
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
@@ -96,13 +100,29 @@ class ModbusRules:
         if not len(rows):
             return found
         # by number, the oldest first: of a flood of invented conversations the latest go unread
-        for mine in by_conversation(rows)[:MAX_JUDGED]:
+        for mine in by_conversation(rows[self._odd(rows)])[:MAX_JUDGED]:
             self._refusals(mine, found)
             self._pairing(mine, found)
             self._limits(mine, found)
             self._writes(mine, found)
+        self._second_responses(rows, found)
         self._count(rows)
         return found
+
+    def _odd(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Rows that one of the checks by conversation has something to say of; all but a few are none."""
+        flags, client = rows["flags"], rows["role"] == Role.CLIENT
+        odd = (flags & np.uint32(Flag.NEGATIVE) != 0) & (rows["cause"] >= 0)
+        odd |= (rows["role"] == Role.SERVER) & (flags & _UNPAIRED != 0)
+        most = _MOST[np.clip(rows["kind"], 0, len(_MOST) - 1)]
+        odd |= client & (most > 0) & (rows["count"] >= 0) & ((rows["count"] > most) | (rows["count"] == 0))
+        if not self._learning:
+            wrote = np.flatnonzero(client & np.isin(rows["kind"], WRITES))
+            names = self.lens.names
+            senders = np.unique(rows["src"][wrote]).tolist()
+            new = [src for src in senders if names.endpoint(src) not in self._writers]
+            odd[wrote] |= np.isin(rows["src"][wrote], new)
+        return np.asarray(odd, np.bool_)
 
     def _refusals(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
         refused = rows[(rows["flags"] & np.uint32(Flag.NEGATIVE) != 0) & (rows["cause"] >= 0)]
@@ -148,28 +168,32 @@ class ModbusRules:
                     "T0856",
                 )
             )
-        for row in answers[answers["state"] >= 0][:MAX_READ]:
-            self._twice(row, found)
 
-    def _twice(self, row: Any, found: list[Finding]) -> None:
-        request = int(row["state"]) * 64 + int(row["seq"]) % 64
-        before = self._paired.get(request)
-        if before is None:
-            self._paired.put(request, int(row["seq"]))
-            return
-        if before != int(row["seq"]) or int(row["seq"]) < 0:
-            return
-        found.append(
-            self._finding(
-                "modbus-second-response",
-                Level.WARNING,
-                np.array([row]),
-                f"{self._src(row)} answered transaction {row['seq']} a second time in new TCP bytes",
-                "one response for each request",
-                f"transaction {row['seq']} twice",
-                {"attack": 0.7, "fault": 0.3},
-                "T0856",
-            )
+    def _second_responses(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
+        """Two answers in new TCP bytes to one request."""
+        answers, left = thinned(rows[(rows["role"] == Role.SERVER) & (rows["state"] >= 0)], MAX_READ)
+        requests = answers["state"].astype(np.int64) * 64 + answers["seq"] % 64
+        again = []
+        for at, (request, number) in enumerate(zip(requests.tolist(), answers["seq"].tolist(), strict=True)):
+            before = self._paired.get(request)
+            if before is None:
+                self._paired.put(request, number)
+            elif before == number >= 0:
+                again.append(at)
+        self._unread += len(left)
+        found += [self._second_response(answers[at : at + 1]) for at in again]
+
+    def _second_response(self, rows: npt.NDArray[Any]) -> Finding:
+        number = rows[0]["seq"]
+        return self._finding(
+            "modbus-second-response",
+            Level.WARNING,
+            rows,
+            f"{self._src(rows[0])} answered transaction {number} a second time in new TCP bytes",
+            "one response for each request",
+            f"transaction {number} twice",
+            {"attack": 0.7, "fault": 0.3},
+            "T0856",
         )
 
     def _learned_unpaired(self, row: Any) -> bool:
@@ -215,13 +239,16 @@ class ModbusRules:
 
     def _count(self, rows: npt.NDArray[Any]) -> None:
         """Requests and responses per conversation in this window."""
-        for mine in by_conversation(rows):
-            conv = int(mine["conv"][0])
-            if conv not in self._window_rows and len(self._window_rows) >= MAX_CONVS:
-                continue
-            self._window_rows.setdefault(conv, mine[:1].copy())
-            self._asked[conv] += int(np.count_nonzero(mine["role"] == Role.CLIENT))
-            self._answered[conv] += int(np.count_nonzero(mine["role"] == Role.SERVER))
+        convs, first, of = np.unique(rows["conv"], return_index=True, return_inverse=True)
+        asked = np.bincount(of, weights=rows["role"] == Role.CLIENT).astype(np.int64)
+        answered = np.bincount(of, weights=rows["role"] == Role.SERVER).astype(np.int64)
+        for at, conv in enumerate(convs.tolist()):
+            if conv not in self._window_rows:
+                if len(self._window_rows) >= MAX_CONVS:
+                    continue
+                self._window_rows[conv] = rows[first[at] : first[at] + 1].copy()
+            self._asked[conv] += int(asked[at])
+            self._answered[conv] += int(answered[at])
 
     def _tick(self, window: int) -> list[Finding]:
         found: list[Finding] = []
