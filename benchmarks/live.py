@@ -1,6 +1,6 @@
 """The highest rate at which live capture loses nothing: ``python -m benchmarks.live [STAGE …]`` (as root).
 
-A second process sends a mix of real traffic over a veth pair between two network namespaces, at rates that
+A second process sends a mix of traffic over a veth pair between two network namespaces, at rates that
 grow by a quarter until frames are lost. Stages: ``ring`` (frames into batches), ``decode`` (native messages),
 ``detect`` (alerts against a baseline). Sender and sensor share the machine, so the sender's own limit is told
 as well.
@@ -23,6 +23,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.generate import KINDS
 from benchmarks.mix import NATIVE, write_mix
 from tests.live import wire
 
@@ -30,24 +31,33 @@ STAGES = ("ring", "decode", "detect")
 GROWTH = 1.25
 SETTLED = 4.0
 REPORT = 0.1
+MADE_UP = 1_000_000
+"""Packets of a made-up mix: its TCP sessions begin again once they are sent."""
 
 
 @click.command()
 @click.argument("stages", nargs=-1, type=click.Choice(STAGES))
+@click.option("--mix", "kind", type=click.Choice(["real", *KINDS]), default="substation", show_default=True)
 @click.option("--first", default=50_000, show_default=True, help="Frames per second to begin with.")
 @click.option("--seconds", default=2.0, show_default=True, help="Length of each step.")
 @click.option("--steps", default=16, show_default=True, help="Most steps.")
 @click.option("--ring-mib", default=64, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
 def main(
-    stages: tuple[str, ...], first: float, seconds: float, steps: int, ring_mib: int, as_json: bool
+    stages: tuple[str, ...],
+    kind: str,
+    first: float,
+    seconds: float,
+    steps: int,
+    ring_mib: int,
+    as_json: bool,
 ) -> None:
     """Find the highest lossless rate of each stage."""
     if why := wire.missing():
         raise SystemExit(why)
     with tempfile.TemporaryDirectory(prefix="gridwarden-bench-") as name:
         folder = Path(name)
-        mix, baseline = _prepare(folder, "detect" in (stages or STAGES))
+        mix, baseline = _prepare(folder, kind, "detect" in (stages or STAGES))
         rows = [_measure(stage, mix, baseline, first, seconds, steps, ring_mib) for stage in stages or STAGES]
     if as_json:
         print(json.dumps(rows))
@@ -55,11 +65,16 @@ def main(
         _show(rows)
 
 
-def _prepare(folder: Path, learn: bool) -> tuple[Path, Path]:
+def _prepare(folder: Path, kind: str, learn: bool) -> tuple[Path, Path]:
+    """The frames to send, over and over, and a baseline of traffic like them."""
     mix, learning, baseline = (folder / name for name in ("mix.pcap", "learn.pcap", "site.baseline"))
-    write_mix(mix, NATIVE, 100_000)
-    if learn:
+    if kind == "real":
+        write_mix(mix, NATIVE, 100_000)
         write_mix(learning, NATIVE, 20_000)
+    else:
+        KINDS[kind](mix, MADE_UP)
+        KINDS[kind](learning, MADE_UP // 2)
+    if learn:
         command = [sys.executable, "-m", "sensor", "learn", str(learning), "-o", str(baseline)]
         subprocess.run([*command, "--engine", "native"], check=True, stdout=subprocess.DEVNULL)
     return mix, baseline
