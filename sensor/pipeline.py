@@ -27,6 +27,7 @@ from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
 from detectors.rules.goose import GooseRules, PublisherLearner
 from detectors.rules.iec104 import Iec104Rules
 from detectors.rules.modbus import ModbusRules
+from detectors.rules.sv import SvRules
 from detectors.rules.tcp import TcpRules
 from detectors.tables import FEATURES, TABLES, conv_fields, conv_of
 from detectors.timing import Timing
@@ -43,6 +44,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     ModbusRules,
     GooseRules,
     TcpRules,
+    SvRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
