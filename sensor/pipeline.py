@@ -24,6 +24,7 @@ from detectors.behaviour import DEFAULT_MODEL, MODELS, Behaviour
 from detectors.calibration import Budget, news_rate
 from detectors.detector import Detector, Learner
 from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
+from detectors.rules.dnp3 import Dnp3Rules
 from detectors.rules.goose import GooseRules, PublisherLearner
 from detectors.rules.iec104 import Iec104Rules
 from detectors.rules.modbus import ModbusRules
@@ -45,6 +46,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     GooseRules,
     TcpRules,
     SvRules,
+    Dnp3Rules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 

@@ -302,7 +302,12 @@ class ProtocolRules:
             )
 
     def sweep(self, rule: Rule, tally: Tally[Any], rows: Rows, limit: int, what: str) -> None:
-        """One host that turns to ``limit`` others within the window, with which it never spoke before."""
+        """One host that turns to ``limit`` others within the window, with which it never spoke before.
+
+        While learning every host is new, so that nothing is said.
+        """
+        if not self.habits.learned:
+            return
         for mine in grouped(rows, "src", "dst"):
             first = mine[0]
             src, dst = self.host(first["src"]), self.host(first["dst"])
