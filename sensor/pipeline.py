@@ -27,6 +27,7 @@ from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
 from detectors.rules.dnp3 import Dnp3Rules
 from detectors.rules.goose import GooseRules, PublisherLearner
 from detectors.rules.iec104 import Iec104Rules
+from detectors.rules.mms import MmsRules
 from detectors.rules.modbus import ModbusRules
 from detectors.rules.sv import SvRules
 from detectors.rules.tcp import TcpRules
@@ -47,6 +48,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     TcpRules,
     SvRules,
     Dnp3Rules,
+    MmsRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
