@@ -29,6 +29,7 @@ from detectors.rules.goose import GooseRules, PublisherLearner
 from detectors.rules.iec104 import Iec104Rules
 from detectors.rules.mms import MmsRules
 from detectors.rules.modbus import ModbusRules
+from detectors.rules.s7comm import S7Rules
 from detectors.rules.sv import SvRules
 from detectors.rules.tcp import TcpRules
 from detectors.tables import FEATURES, TABLES, conv_fields, conv_of
@@ -49,6 +50,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     SvRules,
     Dnp3Rules,
     MmsRules,
+    S7Rules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
