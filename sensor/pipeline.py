@@ -25,6 +25,7 @@ from detectors.calibration import Budget, news_rate
 from detectors.detector import Detector, Learner
 from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
 from detectors.rules.dnp3 import Dnp3Rules
+from detectors.rules.enip import CipRules, EnipRules
 from detectors.rules.goose import GooseRules, PublisherLearner
 from detectors.rules.iec104 import Iec104Rules
 from detectors.rules.mms import MmsRules
@@ -51,6 +52,8 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     Dnp3Rules,
     MmsRules,
     S7Rules,
+    EnipRules,
+    CipRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
