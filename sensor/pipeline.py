@@ -24,6 +24,7 @@ from detectors.behaviour import DEFAULT_MODEL, MODELS, Behaviour
 from detectors.calibration import Budget, news_rate
 from detectors.detector import Detector, Learner
 from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
+from detectors.rules.c37118 import C37118Rules
 from detectors.rules.dnp3 import Dnp3Rules
 from detectors.rules.enip import CipRules, EnipRules
 from detectors.rules.goose import GooseRules, PublisherLearner
@@ -54,6 +55,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     S7Rules,
     EnipRules,
     CipRules,
+    C37118Rules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
