@@ -1,7 +1,7 @@
 """OPC UA: refused identities, security that was there and is gone, storms, browsing, sequence numbers.
 
-Standards followed: IEC 62541-6, clause 6.7 (sequence numbers of a secure channel go up; only close to 2^32 they
-begin again below 1024), IEC 62541-4 (services) and its status codes: 0x8012 to 0x8021 are certificates,
+Standards followed: IEC 62541-6, clause 6.7 (sequence numbers of a secure channel go up; only close to 2^32 do
+they begin again below 1024), IEC 62541-4 (services) and its status codes: 0x8012 to 0x8021 are certificates,
 identities and access.
 """
 
