@@ -31,6 +31,7 @@ from detectors.rules.goose import GooseRules, PublisherLearner
 from detectors.rules.iec104 import Iec104Rules
 from detectors.rules.mms import MmsRules
 from detectors.rules.modbus import ModbusRules
+from detectors.rules.mqtt import MqttRules
 from detectors.rules.opcua import OpcuaRules
 from detectors.rules.s7comm import S7Rules
 from detectors.rules.sv import SvRules
@@ -58,6 +59,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     CipRules,
     C37118Rules,
     OpcuaRules,
+    MqttRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
