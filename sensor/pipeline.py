@@ -33,6 +33,7 @@ from detectors.rules.mms import MmsRules
 from detectors.rules.modbus import ModbusRules
 from detectors.rules.mqtt import MqttRules
 from detectors.rules.opcua import OpcuaRules
+from detectors.rules.ptp import PtpRules
 from detectors.rules.s7comm import S7Rules
 from detectors.rules.sv import SvRules
 from detectors.rules.tcp import TcpRules
@@ -60,6 +61,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     C37118Rules,
     OpcuaRules,
     MqttRules,
+    PtpRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
