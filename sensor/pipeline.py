@@ -24,6 +24,7 @@ from detectors.behaviour import DEFAULT_MODEL, MODELS, Behaviour
 from detectors.calibration import Budget, news_rate
 from detectors.detector import Detector, Learner
 from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
+from detectors.rules.bacnet import BacnetRules
 from detectors.rules.c37118 import C37118Rules
 from detectors.rules.dnp3 import Dnp3Rules
 from detectors.rules.enip import CipRules, EnipRules
@@ -62,6 +63,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     OpcuaRules,
     MqttRules,
     PtpRules,
+    BacnetRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
