@@ -34,6 +34,7 @@ from detectors.rules.mms import MmsRules
 from detectors.rules.modbus import ModbusRules
 from detectors.rules.mqtt import MqttRules
 from detectors.rules.opcua import OpcuaRules
+from detectors.rules.profinet import DcpRules
 from detectors.rules.ptp import PtpRules
 from detectors.rules.s7comm import S7Rules
 from detectors.rules.sv import SvRules
@@ -64,6 +65,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     MqttRules,
     PtpRules,
     BacnetRules,
+    DcpRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
