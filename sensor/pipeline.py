@@ -26,6 +26,7 @@ from detectors.detector import Detector, Learner
 from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
 from detectors.rules.bacnet import BacnetRules
 from detectors.rules.c37118 import C37118Rules
+from detectors.rules.coap import CoapRules
 from detectors.rules.dlms import DlmsRules
 from detectors.rules.dnp3 import Dnp3Rules
 from detectors.rules.enip import CipRules, EnipRules
@@ -68,6 +69,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     BacnetRules,
     DcpRules,
     DlmsRules,
+    CoapRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
