@@ -24,6 +24,7 @@ from detectors.behaviour import DEFAULT_MODEL, MODELS, Behaviour
 from detectors.calibration import Budget, news_rate
 from detectors.detector import Detector, Learner
 from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
+from detectors.rules.arp import ArpRules
 from detectors.rules.bacnet import BacnetRules
 from detectors.rules.c37118 import C37118Rules
 from detectors.rules.coap import CoapRules
@@ -70,6 +71,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     DcpRules,
     DlmsRules,
     CoapRules,
+    ArpRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
