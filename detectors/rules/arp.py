@@ -19,7 +19,7 @@ from detectors.rules.shared import MAX_ITEMS, ProtocolRules, Rows, Rule, grouped
 
 NAME: Final = "arp"
 REQUEST, REPLY = 1, 2
-NOBODY: Final = "0.0.0.0"  # the sender of a probe, RFC 5227
+NOBODY: Final = "0.0.0.0"  # noqa: S104 (an address of probes, RFC 5227; nothing is bound)
 TOGETHER: Final = 60 * SECOND
 ASKED: Final = 10 * SECOND
 MAX_ADDRESSES: Final = 16_384
