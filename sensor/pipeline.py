@@ -32,6 +32,7 @@ from detectors.rules.dlms import DlmsRules
 from detectors.rules.dnp3 import Dnp3Rules
 from detectors.rules.enip import CipRules, EnipRules
 from detectors.rules.goose import GooseRules, PublisherLearner
+from detectors.rules.goose_state import GooseStateRules
 from detectors.rules.iec104 import Iec104Rules
 from detectors.rules.mms import MmsRules
 from detectors.rules.modbus import ModbusRules
@@ -72,6 +73,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     DlmsRules,
     CoapRules,
     ArpRules,
+    GooseStateRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
