@@ -34,6 +34,7 @@ from detectors.rules.enip import CipRules, EnipRules
 from detectors.rules.goose import GooseRules, PublisherLearner
 from detectors.rules.goose_state import GooseStateRules
 from detectors.rules.iec104 import Iec104Rules
+from detectors.rules.iec104_link import Iec104LinkRules
 from detectors.rules.mms import MmsRules
 from detectors.rules.modbus import ModbusRules
 from detectors.rules.mqtt import MqttRules
@@ -74,6 +75,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     CoapRules,
     ArpRules,
     GooseStateRules,
+    Iec104LinkRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 

@@ -15,7 +15,7 @@ from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import Lens
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has, one
+from detectors.rules.shared import Openings, ProtocolRules, Rows, Rule, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "mqtt"
@@ -44,7 +44,7 @@ class MqttRules(ProtocolRules):
         super().__init__(lens, baseline)
         self._failed, self._denied, self._storms = self.tally(60), self.tally(60), self.tally(60)
         self._wiped, self._damaged = self.tally(60), self.tally(10)
-        self._owners, self._streams = self.table(), self.table()
+        self._owners, self._streams, self.openings = self.table(), self.table(), Openings(lens)
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """By kind; only what is rare is looked at one by one."""
@@ -69,7 +69,7 @@ class MqttRules(ProtocolRules):
         for mine in grouped(rows, "stream"):
             stream, connects = int(mine[0]["stream"]), np.flatnonzero(mine["kind"] == CONNECT)
             state = self._streams.get(stream)
-            lost = has(mine[:1], Flag.MIDSTREAM | Flag.GAP)[0]
+            lost = not self.opened(stream) or has(mine[:1], Flag.MIDSTREAM | Flag.GAP)[0]
             if state is None and not lost and int(mine[0]["kind"]) not in (CONNECT, -1):
                 self._wrong(mine[:1], f"{self.kind(mine[0])} before CONNECT", "CONNECT first")
             again = connects if state == CONNECT else connects[1:]

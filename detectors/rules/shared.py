@@ -28,6 +28,7 @@ MAX_ITEMS: Final = 512
 MAX_GROUPS: Final = 1_000
 """Groups of rows of one slice that one rule looks at; of a flood of invented hosts the rest go unread."""
 
+SYN: Final = 1  # kind of the tcp row that opens a connection
 PAUSE: Final = 30 * SECOND
 """ns without any slice after which nobody knows what followed what."""
 
@@ -140,6 +141,24 @@ class Promises(Generic[K]):
         return found
 
 
+class Openings:
+    """Connections whose opening these rules saw themselves, by the SYN in their stream."""
+
+    def __init__(self, lens: Lens) -> None:
+        self._tcp = protocol_number(lens, "tcp")
+        self._seen: Bounded[int, bool] = Bounded(2 * MAX_KEYS)
+
+    def take(self, piece: Slice) -> None:
+        """Note what opens in a slice."""
+        rows = piece.messages[rows_of(piece.messages, self._tcp)]
+        for stream in rows["stream"][rows["kind"] == SYN][: 2 * MAX_KEYS].tolist():
+            self._seen.put(stream, True)
+
+    def saw(self, stream: int) -> bool:
+        """Was this connection opened while these rules watched?"""
+        return self._seen.get(stream) is not None
+
+
 class Habits:
     """What a baseline says about one protocol: who speaks it with whom, what kinds, what rules were hit."""
 
@@ -188,6 +207,7 @@ class ProtocolRules:
         self.found: list[Finding] = []
         self.promises: list[Promises[Any]] = []
         self.bounded: list[Any] = []
+        self.openings: Openings | None = None
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Look at the protocol's rows of one slice, in order of arrival; there is at least one."""
@@ -196,6 +216,8 @@ class ProtocolRules:
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
         self.found = []
+        if self.openings is not None:
+            self.openings.take(piece)
         for promise in self.promises:
             self.found += promise.due(piece)
         rows = piece.messages[rows_of(piece.messages, self.proto)]
@@ -210,6 +232,10 @@ class ProtocolRules:
         return {
             f"{self.protocol}_rule_state_evicted": sum(b.evicted for b in (*self.bounded, *self.promises))
         }
+
+    def opened(self, stream: int) -> bool:
+        """Was this connection opened while these rules watched? Ask for :class:`Openings` when made."""
+        return self.openings is not None and self.openings.saw(stream)
 
     def tally(self, seconds: float) -> Tally[Any]:
         """A tally whose losses are counted."""

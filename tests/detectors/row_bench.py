@@ -68,6 +68,12 @@ class Bench:
             row[field] = value
         return row[0]
 
+    def syn(self, ts: float, stream: int = 0) -> np.void:
+        """The opening of a TCP connection."""
+        row = self.row(ts, 1, stream=stream)
+        row["proto"] = self.names.protocol_id("tcp")
+        return row
+
     def _point(self, point: str | int) -> int:
         if isinstance(point, int):
             return point

@@ -54,7 +54,7 @@ def broken(b: Broker) -> dict[str, tuple[Rows, tuple[str, Level]]]:
             [*b.session(), *[b.publish(6 + n, f"plant/{n}", 0, aux=4) for n in range(5)]],
             ("mqtt-retained-wipe", WARNING),
         ),
-        "no CONNECT": ([b.publish(1)], ("mqtt-order", WARNING)),
+        "no CONNECT": ([b.syn(0), b.publish(1)], ("mqtt-order", WARNING)),
         "CONNECT twice": ([*b.session(), b.packet(7, 1, ident="pump-1")], ("mqtt-order", WARNING)),
         "storm": (
             [b.packet(n, 1, ident="pump-1", stream=n) for n in range(20)],
@@ -78,6 +78,7 @@ def kept(b: Broker) -> dict[str, Rows]:
             *[b.publish(6 + n, payload=1, aux=4, value=1.0) for n in range(9)],
         ],
         "one wipe": [*b.session(), b.publish(6, payload=0, aux=4)],
+        "rules that begin in between": [b.publish(1), b.publish(2)],
         "a capture that begins in between": [b.publish(1, flags=int(Flag.MIDSTREAM)), b.publish(2)],
     }
 
