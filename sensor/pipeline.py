@@ -24,9 +24,25 @@ from detectors.behaviour import DEFAULT_MODEL, MODELS, Behaviour
 from detectors.calibration import Budget, news_rate
 from detectors.detector import Detector, Learner
 from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
+from detectors.rules.arp import ArpRules
+from detectors.rules.bacnet import BacnetRules
+from detectors.rules.c37118 import C37118Rules
+from detectors.rules.coap import CoapRules
+from detectors.rules.dlms import DlmsRules
+from detectors.rules.dnp3 import Dnp3Rules
+from detectors.rules.enip import CipRules, EnipRules
 from detectors.rules.goose import GooseRules, PublisherLearner
+from detectors.rules.goose_state import GooseStateRules
 from detectors.rules.iec104 import Iec104Rules
+from detectors.rules.iec104_link import Iec104LinkRules
+from detectors.rules.mms import MmsRules
 from detectors.rules.modbus import ModbusRules
+from detectors.rules.mqtt import MqttRules
+from detectors.rules.opcua import OpcuaRules
+from detectors.rules.profinet import DcpRules
+from detectors.rules.ptp import PtpRules
+from detectors.rules.s7comm import S7Rules
+from detectors.rules.sv import SvRules
 from detectors.rules.tcp import TcpRules
 from detectors.tables import FEATURES, TABLES, conv_fields, conv_of
 from detectors.timing import Timing
@@ -43,6 +59,23 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     ModbusRules,
     GooseRules,
     TcpRules,
+    SvRules,
+    Dnp3Rules,
+    MmsRules,
+    S7Rules,
+    EnipRules,
+    CipRules,
+    C37118Rules,
+    OpcuaRules,
+    MqttRules,
+    PtpRules,
+    BacnetRules,
+    DcpRules,
+    DlmsRules,
+    CoapRules,
+    ArpRules,
+    GooseStateRules,
+    Iec104LinkRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 

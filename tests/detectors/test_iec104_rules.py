@@ -97,6 +97,12 @@ def test_illegal_cause_and_direction() -> None:
     assert [rule for rule, _ in found([[wrong, forged]])] == ["iec104-illegal", "iec104-illegal"]
 
 
+def test_files_have_causes_of_their_own() -> None:
+    legal = [i_frame(0, n / 10, S, n, 0, kind=120 + n, cause=13) for n in range(6)]
+    assert found([legal]) == []
+    assert found([[i_frame(0, 0, S, 0, 0, kind=125, cause=6)]]) == [("iec104-illegal", Level.WARNING)]
+
+
 def test_outstation_must_not_start_transfer() -> None:
     u = message(0, proto=IEC104, role=S, src=2, dst=1, conv=0, stream=0, kind=513, size=6)
     assert found([[u]]) == [("iec104-u-frame", Level.WARNING)]

@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 from detectors.behaviour import MODELS
+from grid_profiles.attack import techniques
 
 ROOT = Path(__file__).resolve().parents[2]
-MAKERS = {"Finding", "LinkFinding", "_finding", "_made", "_bit", "message_finding", "news_finding"}
+MAKERS = {"Rule", "Finding", "LinkFinding", "_finding", "_made", "_bit", "message_finding", "news_finding"}
 RULE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -49,3 +50,24 @@ def test_every_rule_is_documented_and_every_documented_rule_exists() -> None:
     assert len(code) > 40
     assert code - docs == set(), "rules without a line in docs/rules.md"
     assert docs - code == set(), "docs/rules.md names rules that no code gives"
+
+
+def declared() -> dict[str, tuple[str, str]]:
+    """Id, technique and file of every rule that is declared as one."""
+    found = {}
+    for path in (ROOT / "detectors" / "rules").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and _name(node.func) == "Rule":
+                words = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+                found[str(words[0])] = (str(words[1]) if len(words) > 1 else "", path.name)
+    return found
+
+
+def test_every_technique_of_a_rule_is_in_the_map() -> None:
+    known = techniques()
+    assert {tech for tech, _ in declared().values() if tech} <= set(known)
+
+
+def test_every_declared_rule_has_a_test() -> None:
+    tests = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*_rules.py"))
+    assert {rule for rule in declared() if f'"{rule}"' not in tests} == set()

@@ -1,0 +1,199 @@
+"""MMS: control sequences by item name, reports left off, settings, refusals, storms, sweeps of the model.
+
+Standards followed: IEC 61850-8-1:2011, clause 20 (control: a select, as read of ``SBO`` or write of ``SBOw``,
+then ``Oper``, by the same client), clause 17 (``RptEna`` of report control blocks) and setting groups; ISO
+9506-2 (reject, cancel, initiate, conclude). What a write does stands in its item: ``LD/LN$CO$Pos$Oper``.
+
+Whether an object is selected first is told by the model of the device; the sensor takes it from what was
+seen, while learning and since.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.base import Finding, Level, Slice
+from detectors.baseline import Baseline
+from detectors.groups import SECOND, Lens
+from detectors.rules.common import MAX_READ, thinned
+from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has, one
+from grid_profiles.vocabulary import Flag, Role
+
+NAME: Final = "mms"
+READ, WRITE = 4, 5
+NAME_LIST, IDENTIFY = 1, 2
+DISCOVERY: Final = (1, 2, 6, 12, 71)
+REJECT, CANCEL, CANCEL_ERROR = 1024, 1280, 1792
+INITIATE, INITIATE_ERROR, CONCLUDE, CONCLUDE_ERROR = 2048, 2560, 2816, 3328
+SETTINGS: Final = {"SG": "settings", "SE": "edited settings", "CF": "configuration", "SP": "set points"}
+SELECT_TIME: Final = 120 * SECOND
+"""ns for which a select is believed to stand; sboTimeout is 30 s in most models."""
+
+REPORTS_BACK: Final = 60.0
+REFUSALS: Final = 5
+REJECTS: Final = 3
+STORM: Final = 10
+DISCOVERED: Final = 30
+SERVERS: Final = 5
+
+UNSELECTED = Rule("mms-unselected", Level.WARNING, {"attack": 0.7, "fault": 0.15, "operation": 0.15}, "T0855")
+STOLEN = Rule("mms-select-stolen", Level.ALARM, {"attack": 0.85, "operation": 0.15}, "T0855")
+SETTING = Rule("mms-settings", Level.WARNING, {"operation": 0.5, "attack": 0.5}, "T0836")
+SILENCED = Rule("mms-reports-off", Level.WARNING, {"attack": 0.5, "operation": 0.4, "fault": 0.1}, "T0804")
+REFUSED = Rule("mms-refused", Level.WARNING, {"attack": 0.55, "operation": 0.25, "fault": 0.2}, "T0888")
+REJECTED = Rule("mms-reject", Level.WARNING, {"attack": 0.5, "fault": 0.5}, "T0814")
+CANCELLED = Rule("mms-cancel", Level.NOTICE, {"attack": 0.5, "fault": 0.3, "operation": 0.2}, "T0803")
+SESSIONS = Rule("mms-session-storm", Level.WARNING, {"attack": 0.6, "fault": 0.4}, "T0814")
+BROWSED = Rule("mms-model-scan", Level.NOTICE, {"attack": 0.5, "operation": 0.5}, "T0861")
+SWEEP = Rule("mms-sweep", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
+
+
+@dataclass(slots=True)
+class _Control:
+    """One controllable object of a server."""
+
+    selects: bool = False
+    holder: int = -1
+    since: int = 0
+
+
+class MmsRules(ProtocolRules):
+    """Checks MMS requests by what their items mean, and errors by their number."""
+
+    protocol = NAME
+
+    def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
+        super().__init__(lens, baseline)
+        self._controls = self.table()
+        self._refused, self._rejected, self._cancelled = self.tally(10), self.tally(10), self.tally(10)
+        self._sessions, self._browsed, self._servers = self.tally(60), self.tally(60), self.tally(60)
+        self._reports = self.promise(REPORTS_BACK)
+        self._selected: set[tuple[str, str]] = set()
+        self._written: set[tuple[str, str, str]] = set()
+        for (client, server), points in self.habits.points.items():
+            self._remember(client, server, points)
+
+    def _remember(self, client: str, server: str, points: set[tuple[int, str]]) -> None:
+        for kind, item in points:
+            base, action = control_of(item)
+            if base and action in ("SBO", "SBOw"):
+                self._selected.add((server, base))
+            if kind == WRITE:
+                self._written.add((client, server, constraint(item)))
+
+    def check(self, rows: Rows, piece: Slice) -> None:
+        """Writes and selects in their order; the rest by number."""
+        kinds = rows["kind"]
+        asked = rows[
+            ((kinds == WRITE) | (kinds == READ)) & (rows["role"] == Role.CLIENT) & (rows["point"] > 0)
+        ]
+        for row in thinned(asked[self._telling(asked)], MAX_READ)[0]:
+            self._request(row)
+        rejects = np.isin(kinds, (REJECT, INITIATE_ERROR, CONCLUDE_ERROR))
+        self.refusals(REFUSED, self._refused, rows[has(rows, Flag.NEGATIVE) & ~rejects], REFUSALS)
+        self.refusals(REJECTED, self._rejected, rows[rejects], REJECTS, "rejected")
+        cancels = rows[np.isin(kinds, (CANCEL, CANCEL_ERROR))]
+        self.refusals(CANCELLED, self._cancelled, cancels, REJECTS, "cancelled requests to")
+        opened = rows[np.isin(kinds, (INITIATE, CONCLUDE))]
+        self.refusals(SESSIONS, self._sessions, opened, STORM, "opened or closed associations with")
+        self._discovery(rows[(rows["role"] == Role.CLIENT) & np.isin(kinds, DISCOVERY)])
+        self.sweep(
+            SWEEP, self._servers, rows[(kinds == INITIATE) | (kinds == IDENTIFY)], SERVERS, "turned to"
+        )
+
+    def _telling(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Where a request means something here: any write, and a read that selects."""
+        found = np.asarray(rows["kind"] == WRITE, bool)
+        reads = np.unique(rows["point"][~found]).tolist()
+        selecting = [point for point in reads if self.names.point(self.proto, point).endswith("$SBO")]
+        return found | np.isin(rows["point"], selecting)
+
+    def _request(self, row: Any) -> None:
+        item = self.point(row)
+        base, action = control_of(item)
+        if base:
+            self._control(row, base, action)
+        elif int(row["kind"]) == WRITE:
+            if item.endswith("$RptEna"):
+                self._reporting(row, item)
+            self._setting(row, item)
+
+    def _control(self, row: Any, base: str, action: str) -> None:
+        client, server = self.sides(row)
+        key = (server, base)
+        control = self._controls.get(key)
+        if control is None:
+            control = self._controls.put(key, _Control(selects=key in self._selected))
+        now, src = int(row["ts"]), int(row["src"])
+        held = control.holder >= 0 and now - control.since <= SELECT_TIME
+        if action in ("SBO", "SBOw"):
+            control.selects, control.holder, control.since = True, src, now
+        elif action == "Cancel":
+            control.holder = -1
+        elif action == "Oper" and int(row["kind"]) == WRITE:
+            if held and control.holder != src:
+                owner = self.host(control.holder)
+                text = f"{client} operates {base} of {server}, which {owner} has selected"
+                self.say(STOLEN, one(row), text, f"operated by {owner}", client, group=base)
+            elif control.selects and not held and not int(row["flags"]) & int(Flag.GAP):
+                text = f"{client} operates {base} of {server} without selecting it, as was done so far"
+                self.say(UNSELECTED, one(row), text, "SBO or SBOw, then Oper", "Oper alone", group=base)
+            control.holder = -1
+
+    def _reporting(self, row: Any, item: str) -> None:
+        """A report control block that is switched off and stays so."""
+        client, server = self.sides(row)
+        key = (server, item)
+        if float(row["value"]) == 0:
+            self._reports.wait(key, self._silenced(row, client, server, item))
+        else:
+            self._reports.keep(key)
+
+    def _silenced(self, row: Any, client: str, server: str, item: str) -> Finding:
+        text = f"{client} disabled reports of {item.removesuffix('$RptEna')} at {server} and left them off"
+        return self.make(
+            SILENCED, one(row), text, f"enabled again within {REPORTS_BACK:.0f} s", "RptEna false", group=item
+        )
+
+    def _setting(self, row: Any, item: str) -> None:
+        """Settings and configuration, written by a client that never wrote such."""
+        client, server = self.sides(row)
+        part = constraint(item)
+        if part not in SETTINGS or (client, server, part) in self._written:
+            return
+        text = f"{client} writes {SETTINGS[part]} of {server}: {item}"
+        self.say(SETTING, one(row), text, f"no writes to ${part}$", item, pair=True, group=part)
+
+    def _discovery(self, rows: Rows) -> None:
+        """A client reads the model of a server which it did not read while learning."""
+        if not self.habits.learned:
+            return
+        for mine in grouped(rows, "conv"):
+            client, server = self.sides(mine[0])
+            if self.habits.did(client, server, DISCOVERY):
+                continue
+            entry = self._browsed.add(int(mine[0]["conv"]), int(mine[0]["ts"]), len(mine))
+            if entry.crosses(DISCOVERED):
+                text = f"{client} reads the model of {server}: {entry.count} requests within a minute"
+                self.say(BROWSED, mine, text, "no discovery by this client", f"{entry.count} requests")
+
+
+def control_of(item: str) -> tuple[str, str]:
+    """(controllable object, action) of ``LD0/CSWI1$CO$Pos$Oper$ctlVal`` and the like; ("", "") of others."""
+    parts = item.split("$")
+    if len(parts) < 4 or parts[1] != "CO":
+        return "", ""
+    for number in range(3, len(parts)):
+        if parts[number] in ("SBO", "SBOw", "Oper", "Cancel"):
+            return "$".join(parts[:number]), parts[number]
+    return "", ""
+
+
+def constraint(item: str) -> str:
+    """Functional constraint of an item, "" none."""
+    parts = item.split("$")
+    return parts[1] if len(parts) > 2 else ""

@@ -1,0 +1,124 @@
+"""OPC UA: refused identities, security that was there and is gone, storms, browsing, sequence numbers.
+
+Standards followed: IEC 62541-6, clause 6.7 (sequence numbers of a secure channel go up; only close to 2^32 do
+they begin again below 1024), IEC 62541-4 (services) and its status codes: 0x8012 to 0x8021 are certificates,
+identities and access.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from detectors.base import Level, Slice
+from detectors.baseline import Baseline
+from detectors.groups import Lens
+from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has
+from grid_profiles.vocabulary import Flag, Role
+
+NAME: Final = "opcua"
+HELLO, OPEN, MESSAGE = 1, 5, 6
+FIRST_SERVICE: Final = 300
+DISCOVERY: Final = (397, 422, 425, 428, 431, 437, 440, 446, 449)
+"""Faults, discovery and the opening of channels, which are readable on any server."""
+
+CREATE_SESSION: Final = 461
+BROWSING: Final = (527, 533, 615, 621)
+SECURITY: Final = (*range(0x8012, 0x8022), 0x8054, 0x8055, 0x8057, 0x8058, 0x810D)
+EXHAUSTED: Final = {
+    0x8056: "too many sessions",
+    0x8077: "too many subscriptions",
+    0x807D: "server too busy",
+    0x80DB: "too many operations",
+}
+WRAP_FROM, WRAP_TO = (1 << 32) - 1 - 1024, 1024
+DENIED, ERRORS, STORM, BROWSED, SERVERS = 3, 10, 20, 50, 5
+
+AUTH = Rule("opcua-auth", Level.WARNING, {"attack": 0.65, "operation": 0.25, "fault": 0.1}, "T0859")
+REFUSED = Rule("opcua-refused", Level.WARNING, {"attack": 0.5, "fault": 0.3, "operation": 0.2}, "T0888")
+FULL = Rule("opcua-exhausted", Level.NOTICE, {"attack": 0.5, "fault": 0.5}, "T0814")
+CLEAR = Rule("opcua-unprotected", Level.WARNING, {"attack": 0.6, "operation": 0.4}, "T0830")
+STORMS = Rule("opcua-session-storm", Level.WARNING, {"attack": 0.6, "fault": 0.4}, "T0814")
+BROWSE = Rule("opcua-browse-scan", Level.NOTICE, {"attack": 0.5, "operation": 0.5}, "T0861")
+SWEEP = Rule("opcua-sweep", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
+SEQUENCE = Rule("opcua-sequence", Level.WARNING, {"attack": 0.7, "fault": 0.3}, "T0830")
+
+
+class OpcuaRules(ProtocolRules):
+    """Checks OPC UA messages by number, protection and sequence."""
+
+    protocol = NAME
+
+    def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
+        super().__init__(lens, baseline)
+        self._denied, self._errors, self._full = self.tally(60), self.tally(10), self.tally(60)
+        self._storms, self._browsed, self._servers = self.tally(10), self.tally(60), self.tally(60)
+        self._clear = self.tally(600)
+        self._numbers = self.table()
+        self._protected, self._open = self._protection()
+
+    def _protection(self) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+        """Pairs of hosts whose messages could not be read while learning, and those whose could."""
+        hidden, plain = set(), set()
+        for client, server, _, kind in self.habits.kinds:
+            if kind == MESSAGE:
+                hidden.add((client, server))
+            elif kind >= FIRST_SERVICE and kind not in DISCOVERY:
+                plain.add((client, server))
+        return hidden, plain
+
+    def check(self, rows: Rows, piece: Slice) -> None:
+        """By number; sequence and protection by column."""
+        kinds, client = rows["kind"], rows["role"] == Role.CLIENT
+        answers = rows[(rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE)]
+        security, full = np.isin(answers["cause"], SECURITY), np.isin(answers["cause"], list(EXHAUSTED))
+        self.refusals(AUTH, self._denied, answers[security], DENIED, "refused identity or access of")
+        self.refusals(REFUSED, self._errors, answers[~security & ~full], ERRORS, "refused services of")
+        self.refusals(FULL, self._full, answers[full], 1, "is exhausted and refused")
+        opened = rows[client & np.isin(kinds, (HELLO, CREATE_SESSION))]
+        self.refusals(STORMS, self._storms, opened, STORM, "opened channels or sessions with")
+        self.sweep(SWEEP, self._servers, rows[client & (kinds == HELLO)], SERVERS, "turned to")
+        self._browsing(rows[client & np.isin(kinds, BROWSING)])
+        self._unprotected(rows[client & (kinds >= FIRST_SERVICE) & ~np.isin(kinds, DISCOVERY)])
+        self._sequence(rows[(rows["seq"] >= 0) & (rows["aux"] > 0) & (rows["stream"] >= 0)])
+
+    def _browsing(self, rows: Rows) -> None:
+        if not self.habits.learned:
+            return
+        for mine in grouped(rows, "conv"):
+            client, server = self.sides(mine[0])
+            if self.habits.did(client, server, BROWSING):
+                continue
+            entry = self._browsed.add(int(mine[0]["conv"]), int(mine[0]["ts"]), len(mine))
+            if entry.crosses(BROWSED):
+                text = f"{client} browses {server}: {entry.count} requests within a minute"
+                self.say(BROWSE, mine, text, "no browsing by this client", f"{entry.count} requests")
+
+    def _unprotected(self, rows: Rows) -> None:
+        """Services in clear between hosts whose channel was encrypted while learning."""
+        for mine in grouped(rows, "conv"):
+            pair = self.sides(mine[0])
+            if pair not in self._protected or pair in self._open:
+                continue
+            if self._clear.add(pair, int(mine[0]["ts"])).crosses(1):
+                text = f"{pair[0]} speaks to {pair[1]} without encryption; while learning it was encrypted"
+                self.say(CLEAR, mine, text, "security mode sign and encrypt", self.kind(mine[0]), pair=True)
+
+    def _sequence(self, rows: Rows) -> None:
+        """Sequence numbers of a channel that repeat or go back in new TCP bytes."""
+        for mine in grouped(rows, "stream", "role", "aux"):
+            key = (int(mine[0]["stream"]), int(mine[0]["role"]), int(mine[0]["aux"]))
+            before = self._numbers.get(key)
+            numbers = mine["seq"].astype(np.int64)
+            old = np.r_[numbers[0] - 1 if before is None else before, numbers[:-1]]
+            back = (numbers <= old) & ~((old >= WRAP_FROM) & (numbers < WRAP_TO)) & ~has(mine, Flag.LATE)
+            self._numbers.put(key, int(numbers[-1]) if not back.any() else int(max(numbers.max(), old[0])))
+            if back.any():
+                self._gone_back(mine[back], int(old[back][0]))
+
+    def _gone_back(self, rows: Rows, before: int) -> None:
+        row: Any = rows[0]
+        src, channel = self.host(row["src"]), int(row["aux"])
+        text = f"{src} sent sequence number {row['seq']} after {before} on channel {channel}"
+        self.say(SEQUENCE, rows, text, f"above {before}", str(int(row["seq"])))

@@ -1,0 +1,134 @@
+"""DNP3 rules: each is broken once and kept once (IEEE 1815-2012)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from row_bench import Bench, C, S
+
+from detectors.base import Level
+from detectors.rules.dnp3 import Dnp3Rules
+from grid_profiles.vocabulary import Flag
+
+ALARM, WARNING, NOTICE, INFO = Level.ALARM, Level.WARNING, Level.NOTICE, Level.INFO
+CROB = "0x0c01/5"
+Rows = list[np.void]
+
+
+class Line(Bench):
+    """One master and one outstation."""
+
+    def __init__(self) -> None:
+        super().__init__("dnp3", Dnp3Rules)
+
+    def ask(self, ts: float, kind: int, seq: int, **more: Any) -> np.void:
+        return self.row(ts, kind, **({"role": C, "sub": "outstation 4", "aux": 1, "seq": seq} | more))
+
+    def answer(self, ts: float, seq: int, iin: int = 0, **more: Any) -> np.void:
+        return self.row(
+            ts, 129, **({"role": S, "sub": "outstation 4", "aux": 1, "seq": seq, "cause": iin} | more)
+        )
+
+    def polls(self, count: int = 5, iin: int = 0) -> Rows:
+        return [
+            row for n in range(count) for row in (self.ask(n, 1, n % 16), self.answer(n + 0.1, n % 16, iin))
+        ]
+
+    def refusals(self, count: int) -> Rows:
+        return [self.answer(5 + n / 10, 4, 0x0001, flags=int(Flag.NEGATIVE)) for n in range(count)]
+
+
+def broken(b: Line) -> dict[str, tuple[Rows, tuple[str, Level]]]:
+    mismatch = ("dnp3-select-mismatch", WARNING)
+    ask, answer, polls = b.ask, b.answer, b.polls
+    select = ask(6, 3, 6, point=CROB, value=3.0)
+    station = {"sub": "outstation 9"}
+    return {
+        "restart bit": ([*polls(), ask(6, 1, 6), answer(6.1, 6, 0x8000)], ("dnp3-restarted", NOTICE)),
+        "overflow": ([*polls(), ask(6, 1, 6), answer(6.1, 6, 0x0008)], ("dnp3-overflow", NOTICE)),
+        "corrupt": ([*polls(), ask(6, 1, 6), answer(6.1, 6, 0x0020)], ("dnp3-config-corrupt", WARNING)),
+        "trouble": ([*polls(), ask(6, 1, 6), answer(6.1, 6, 0x4000)], ("dnp3-trouble", NOTICE)),
+        "local": ([*polls(), ask(6, 1, 6), answer(6.1, 6, 0x2000)], ("dnp3-local", NOTICE)),
+        "probing": ([*polls(), *b.refusals(3)], ("dnp3-refused", WARNING)),
+        "control status": (
+            [*polls(), ask(6, 5, 6), answer(6.1, 6, flags=int(Flag.NEGATIVE))],
+            ("dnp3-control-refused", NOTICE),
+        ),
+        "operate alone": ([*polls(), ask(6, 4, 6, point=CROB, value=3.0)], ("dnp3-unselected", WARNING)),
+        "operate long after": ([select, ask(90, 4, 7, point=CROB, value=3.0)], ("dnp3-unselected", WARNING)),
+        "other object": (
+            [select, ask(6.5, 4, 7, point="0x0c01/6", value=3.0)],
+            ("dnp3-select-mismatch", WARNING),
+        ),
+        "other operation": ([select, ask(6.5, 4, 7, point=CROB, value=4.0)], mismatch),
+        "other sequence": ([select, ask(6.5, 4, 9, point=CROB, value=3.0)], mismatch),
+        "left silent": ([ask(1, 21, 1), *[ask(n, 1, n % 16) for n in range(2, 140)]],
+                        ("dnp3-unsolicited-off", WARNING)),
+        "broadcast": (
+            [ask(1, 13, 1, sub="outstation 65535", flags=int(Flag.BROADCAST))],
+            ("dnp3-broadcast", WARNING),
+        ),
+        "outstation commands": (
+            [*polls(), ask(6, 1, 0, src="10.0.0.2", dst="10.0.0.1", **station)],
+            ("dnp3-role", WARNING),
+        ),
+        "second master": ([*polls(), ask(6, 1, 6, aux=77)], ("dnp3-master", WARNING)),
+        "not asked": ([*polls(), answer(6, 11)], ("dnp3-unasked", NOTICE)),
+        "damaged": (
+            [b.row(1 + n / 10, -1, flags=int(Flag.MALFORMED)) for n in range(3)],
+            ("dnp3-crc", NOTICE),
+        ),
+        "clock": ([*polls(), ask(6, 2, 6, point="0x3201/0")], ("dnp3-time", NOTICE)),
+    }  # fmt: skip
+
+
+def kept(b: Line) -> dict[str, Rows]:
+    ask, answer, polls = b.ask, b.answer, b.polls
+    select = ask(6, 3, 6, point=CROB, value=3.0)
+    return {
+        "polls": polls(40),
+        "a bit that was set all along": polls(20, iin=0x8000),
+        "two refusals": [*polls(), *b.refusals(2)],
+        "select and operate": [select, answer(6.1, 6), ask(6.2, 4, 7, point=CROB, value=3.0)],
+        "operate repeated": [
+            select,
+            ask(6.2, 4, 7, point=CROB, value=3.0),
+            ask(9.2, 4, 7, point=CROB, value=3.0),
+        ],
+        "start-up": [ask(1, 21, 1), ask(3, 20, 2), *[ask(n, 1, n % 16) for n in range(4, 140)]],
+        "broadcast of a read": [ask(1, 1, 1, flags=int(Flag.BROADCAST))],
+        "a response of several fragments": [ask(1, 1, 3), *[answer(1 + n / 10, 3 + n) for n in range(4)]],
+        "unsolicited runs by itself": [*polls(), b.row(6, 130, S, sub="outstation 4", seq=13, cause=0)],
+        "clock that was asked for": [*polls(iin=0x1000), ask(6, 2, 6, point="0x3201/0")],
+        "one damaged frame": [b.row(1, -1, flags=int(Flag.MALFORMED)), *polls()],
+        "sequence wraps": [b.ask(1, 3, 15, point=CROB), b.ask(1.5, 4, 0, point=CROB)],
+    }
+
+
+@pytest.mark.parametrize("case", broken(Line()))
+def test_broken(case: str) -> None:
+    bench = Line()
+    rows, expected = broken(bench)[case]
+    assert set(bench.said(rows)) == {expected}
+
+
+@pytest.mark.parametrize("case", kept(Line()))
+def test_kept(case: str) -> None:
+    bench = Line()
+    assert bench.said(kept(bench)[case]) == []
+
+
+def test_a_restart_on_command_is_information() -> None:
+    bench = Line()
+    rows = [*bench.polls(), bench.ask(6, 13, 6), bench.ask(9, 1, 7), bench.answer(9.1, 7, 0x8000)]
+    assert bench.said(rows) == [("dnp3-restarted", INFO)]
+
+
+def test_a_scan_of_addresses_is_told_once_and_known_ones_are_not() -> None:
+    bench = Line()
+    sweep = [bench.ask(1 + n / 10, 1, n, sub=f"outstation {n}") for n in range(10, 30)]
+    baseline = bench.learned(bench.polls())
+    assert bench.said(sweep, baseline=baseline) == [("dnp3-scan", WARNING)]
+    assert bench.said(sweep, baseline=bench.learned(sweep)) == []
