@@ -9,12 +9,14 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Level, Reading
+from detectors.base import Finding, Level, Reading, Slice
 from detectors.groups import frames_of
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+
+_NONE: Final = np.zeros(0, np.intp)
 
 MAX_READ: Final = 2_000
 """Messages of one conversation in one second that a rule looks at one by one."""
@@ -52,9 +54,21 @@ class Bounded(Generic[K, V]):
         return len(self._entries)
 
 
-def rows_of(messages: npt.NDArray[Any], proto: int) -> npt.NDArray[np.intp]:
-    """Row numbers of one protocol; none when the profile is unknown (-1)."""
-    return np.flatnonzero(messages["proto"] == proto) if proto >= 0 else np.zeros(0, np.intp)
+def protocol_rows(piece: Slice, proto: int) -> npt.NDArray[Any]:
+    """Messages of one protocol in order of arrival; none when its profile is unknown (-1).
+
+    The slice is sorted by protocol once, for all rules.
+    """
+    parts = piece.cache.get("protocols")
+    if parts is None:
+        protos = piece.messages["proto"]
+        order = np.argsort(protos, kind="stable")
+        ordered = protos[order]
+        borders = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+        parts = {int(protos[part[0]]): part for part in np.split(order, borders) if len(part)}
+        piece.cache["protocols"] = parts
+    rows: npt.NDArray[Any] = piece.messages[parts.get(proto, _NONE)]
+    return rows
 
 
 def by_conversation(rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens
-from detectors.rules.common import Bounded, message_finding, rows_of
+from detectors.rules.common import Bounded, message_finding, protocol_rows
 from detectors.tables import TABLES, Origin, conv_fields
 from grid_profiles.vocabulary import Flag
 
@@ -68,7 +68,7 @@ class PublisherLearner:
 
     def learn(self, piece: Slice) -> None:
         """Take one slice."""
-        rows = piece.messages[rows_of(piece.messages, self._proto)]
+        rows = protocol_rows(piece, self._proto)
         rows = rows[rows["flags"] & _SKIP == 0]
         columns = ["conv", "src", "point", "cause", "name", "ident", "count"]
         for values, count in Counter(rows[columns].tolist()).items():
@@ -118,7 +118,7 @@ class GooseRules:
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
-        rows = piece.messages[rows_of(piece.messages, self._proto)]
+        rows = protocol_rows(piece, self._proto)
         rows = rows[rows["flags"] & _SKIP == 0]
         found: list[Finding] = []
         if self._clock >= 0 and piece.start - self._clock > 30 * SECOND:

@@ -18,16 +18,16 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import ConvKey, Lens
-from detectors.rules.common import MAX_READ, Bounded, message_finding, rows_of, thinned
+from detectors.rules.common import MAX_READ, Bounded, message_finding, protocol_rows, thinned
 from detectors.tables import conv_of
-from grid_profiles.vocabulary import Flag, Role
+from grid_profiles.vocabulary import MESSAGE, Flag, Role
 
 NAME: Final = "iec104"
 MODULUS: Final = 32_768
@@ -61,6 +61,15 @@ QUIET_GAPS: Final = 0.001
 
 _GAP, _REPEATED = int(Flag.GAP), int(Flag.RETRANSMITTED | Flag.DUPLICATE)
 _MIDSTREAM, _NEGATIVE, _TEST = int(Flag.MIDSTREAM), int(Flag.NEGATIVE), int(Flag.TEST)
+
+
+FIELDS: Final = (
+    *("ts", "frame", "proto", "role", "src", "conv"),
+    *("stream", "kind", "cause", "point", "seq", "state", "flags"),
+)
+
+Row = dict[str, int]
+"""One message: FIELDS, and "at", its place among the rows of the slice."""
 
 
 @dataclass(slots=True)
@@ -103,6 +112,7 @@ class Iec104Rules:
         self._active: Bounded[int, tuple[int, int, int, int]] = Bounded(MAX_STREAMS)
         self._parallel: Bounded[tuple[int, int], bool] = Bounded(MAX_STREAMS)
         self._unread = 0
+        self._rows = np.zeros(0, MESSAGE)
         if baseline is not None:
             self._ask(baseline)
 
@@ -120,24 +130,27 @@ class Iec104Rules:
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
-        rows, left = thinned(piece.messages[rows_of(piece.messages, self._proto)], MAX_READ)
+        rows, left = thinned(protocol_rows(piece, self._proto), MAX_READ)
         found: list[Finding] = []
-        for row in rows:
-            self._message(row, found)
+        self._rows = rows
+        # plain numbers: reading fields of a record costs more than all that is done with them
+        columns = (rows[name].tolist() for name in FIELDS)
+        for at, values in enumerate(zip(*columns, strict=True)):
+            self._message(dict(zip(FIELDS, values, strict=True)) | {"at": at}, found)
         for stream in np.unique(left["stream"]).tolist():
             self._links.drop(int(stream))  # where its numbers stand is not known any more
         self._unread += len(left)
         return found
 
-    def _message(self, row: Any, found: list[Finding]) -> None:
-        flags, role, kind = int(row["flags"]), int(row["role"]), int(row["kind"])
+    def _message(self, row: Row, found: list[Finding]) -> None:
+        flags, role, kind = row["flags"], row["role"], row["kind"]
         if flags & int(Flag.DUPLICATE) or role not in (Role.CLIENT, Role.SERVER):
             return
         self._content(row, flags, role, kind, found)
-        stream = int(row["stream"])
+        stream = row["stream"]
         link = self._links.get(stream)
         if link is None:
-            link = self._links.put(stream, _Link(begun=int(row["ts"])))
+            link = self._links.put(stream, _Link(begun=row["ts"]))
             self._begin(row, link, flags, kind, found)
         self._stale(row, link, flags, role, kind, found)
         self._gap(row, link, flags, role, kind, found)
@@ -148,15 +161,15 @@ class Iec104Rules:
                 self._send_sequence(row, link, flags, role, found)
                 self._second_connection(row, stream, flags, found)
             self._receive_sequence(row, link, flags, role, found)
-        self._convs[int(row["conv"])] += 1
+        self._convs[row["conv"]] += 1
         if len(self._convs) > MAX_STREAMS:
             self._convs.clear()
 
-    def _begin(self, row: Any, link: _Link, flags: int, kind: int, found: list[Finding]) -> None:
+    def _begin(self, row: Row, link: _Link, flags: int, kind: int, found: list[Finding]) -> None:
         """First message of a connection: in the middle of one is odd once the conversation is under way."""
-        middle = (kind < KIND_S and int(row["seq"]) > 0) or (kind == KIND_S and int(row["state"]) > 0)
+        middle = (kind < KIND_S and row["seq"] > 0) or (kind == KIND_S and row["state"] > 0)
         link.doubtful = middle
-        under_way = self._convs[int(row["conv"])] > 0
+        under_way = self._convs[row["conv"]] > 0
         if not middle or not under_way or not flags & _MIDSTREAM:
             return
         number = f"N(S) {row['seq']}" if kind < KIND_S else f"N(R) {row['state']}"
@@ -170,20 +183,20 @@ class Iec104Rules:
                 "a new connection starts with STARTDT and N(S) 0",
                 number,
                 {"attack": 0.6, "visibility": 0.25, "fault": 0.15},
-                "T0856" if int(row["role"]) == Role.SERVER else "T0855",
+                "T0856" if row["role"] == Role.SERVER else "T0855",
             )
         )
 
-    def _second_connection(self, row: Any, stream: int, flags: int, found: list[Finding]) -> None:
+    def _second_connection(self, row: Row, stream: int, flags: int, found: list[Finding]) -> None:
         """Data on a connection that is not the one that began last, though that one carries data too."""
         if flags & _REPEATED or stream < 0:
             return
-        conv, now = int(row["conv"]), int(row["ts"])
+        conv, now = row["conv"], row["ts"]
         newest, link = self._active.get(conv), self._links.get(stream)
         if link is None:
             return
         if newest is None or newest[0] == stream or link.begun >= newest[1] or now - newest[2] > ALIVE:
-            self._active.put(conv, (stream, link.begun, now, int(row["frame"])))
+            self._active.put(conv, (stream, link.begun, now, row["frame"]))
             return
         if self._parallel.get((stream, newest[0])):
             return
@@ -199,10 +212,10 @@ class Iec104Rules:
             {"attack": 0.7, "fault": 0.15, "operation": 0.15},
             "T0855",
         )
-        finding.frames = [int(row["frame"]), newest[3]]
+        finding.frames = [row["frame"], newest[3]]
         found.append(finding)
 
-    def _stale(self, row: Any, link: _Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
+    def _stale(self, row: Row, link: _Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
         """Bytes repeated long after they had arrived, on a link that was alive all the while.
 
         TCP repeats within its time-out what nobody acknowledged. When the link is down the other side is
@@ -210,17 +223,17 @@ class Iec104Rules:
         """
         side = link.sides[role]
         other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
-        now = int(row["ts"])
+        now = row["ts"]
         if not flags & _REPEATED:
-            self._heard.put((int(row["conv"]), role), now)
+            self._heard.put((row["conv"], role), now)
             return
         if kind < KIND_S:
-            since = other.acked_at(int(row["seq"])) if int(row["seq"]) != side.expected else -1
-        elif kind == KIND_S and int(row["state"]) != side.acked:
-            since = side.acked_at(int(row["state"]))
+            since = other.acked_at(row["seq"]) if row["seq"] != side.expected else -1
+        elif kind == KIND_S and row["state"] != side.acked:
+            since = side.acked_at(row["state"])
         else:
             return
-        answered = self._heard.get((int(row["conv"]), Role.SERVER if role == Role.CLIENT else Role.CLIENT))
+        answered = self._heard.get((row["conv"], Role.SERVER if role == Role.CLIENT else Role.CLIENT))
         if since < 0 or now - since < STALE or answered is None or answered < since + STALE:
             return
         number = f"N(S) {row['seq']}" if kind < KIND_S else f"N(R) {row['state']}"
@@ -239,12 +252,12 @@ class Iec104Rules:
             )
         )
 
-    def _gap(self, row: Any, link: _Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
+    def _gap(self, row: Row, link: _Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
         if not flags & _GAP:
             return
-        lossy = self.lens.conv(int(row["conv"])) in self._lossy
+        lossy = self.lens.conv(row["conv"]) in self._lossy
         side = link.sides[role]
-        skipped = kind < KIND_S and side.expected >= 0 and int(row["seq"]) != side.expected
+        skipped = kind < KIND_S and side.expected >= 0 and row["seq"] != side.expected
         what = "an I-frame" if skipped else "bytes"
         found.append(
             self._finding(
@@ -263,8 +276,8 @@ class Iec104Rules:
             )
         )
 
-    def _send_sequence(self, row: Any, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
-        side, number = link.sides[role], int(row["seq"])
+    def _send_sequence(self, row: Row, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
+        side, number = link.sides[role], row["seq"]
         fresh, expected = self._fresh_start(link, row), side.expected
         if fresh or expected < 0 or number == expected:
             side.expected = (number + 1) % MODULUS
@@ -290,18 +303,18 @@ class Iec104Rules:
                 )
             )
 
-    def _fresh_start(self, link: _Link, row: Any) -> bool:
+    def _fresh_start(self, link: _Link, row: Row) -> bool:
         """N(S) 0 on a connection whose first message was out of place: its real beginning."""
-        if link.doubtful and int(row["seq"]) == 0 and int(row["state"]) <= 1:
+        if link.doubtful and row["seq"] == 0 and row["state"] <= 1:
             link.doubtful = False
-            link.begun = int(row["ts"])
+            link.begun = row["ts"]
             for side in link.sides.values():
                 side.expected = side.acked = -1
                 side.acks.clear()
             return True
         return False
 
-    def _repeated(self, row: Any, expected: int, found: list[Finding]) -> None:
+    def _repeated(self, row: Row, expected: int, found: list[Finding]) -> None:
         found.append(
             self._finding(
                 "iec104-sequence-repeat",
@@ -311,13 +324,13 @@ class Iec104Rules:
                 f"N(S) {expected}",
                 f"N(S) {row['seq']}",
                 {"attack": 0.7, "fault": 0.3},
-                "T0856" if int(row["role"]) == Role.SERVER else "T0855",
-                group=str(int(row["role"])),
+                "T0856" if row["role"] == Role.SERVER else "T0855",
+                group=str(row["role"]),
             )
         )
 
-    def _receive_sequence(self, row: Any, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
-        side, number = link.sides[role], int(row["state"])
+    def _receive_sequence(self, row: Row, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
+        side, number = link.sides[role], row["state"]
         other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
         if number < 0 or flags & _REPEATED:
             return
@@ -331,10 +344,10 @@ class Iec104Rules:
             self._ack_back(row, number, side.acked, found)
             return
         if number != side.acked:
-            side.acks.append((number, int(row["ts"])))
+            side.acks.append((number, row["ts"]))
         side.acked = number
 
-    def _ack_ahead(self, row: Any, number: int, sent: int, found: list[Finding]) -> None:
+    def _ack_ahead(self, row: Row, number: int, sent: int, found: list[Finding]) -> None:
         found.append(
             self._finding(
                 "iec104-ack-ahead",
@@ -346,11 +359,11 @@ class Iec104Rules:
                 f"N(R) {number}",
                 {"attack": 0.4, "visibility": 0.4, "fault": 0.2},
                 "T0830",
-                group=str(int(row["role"])),
+                group=str(row["role"]),
             )
         )
 
-    def _ack_late(self, row: Any, number: int, sent: int, found: list[Finding]) -> None:
+    def _ack_late(self, row: Row, number: int, sent: int, found: list[Finding]) -> None:
         found.append(
             self._finding(
                 "iec104-window",
@@ -360,11 +373,11 @@ class Iec104Rules:
                 f"at most {K_LIMIT}",
                 str((sent - number) % MODULUS),
                 {"fault": 0.7, "attack": 0.3},
-                group=str(int(row["role"])),
+                group=str(row["role"]),
             )
         )
 
-    def _ack_back(self, row: Any, number: int, before: int, found: list[Finding]) -> None:
+    def _ack_back(self, row: Row, number: int, before: int, found: list[Finding]) -> None:
         found.append(
             self._finding(
                 "iec104-ack-back",
@@ -375,11 +388,11 @@ class Iec104Rules:
                 f"N(R) {number}",
                 {"attack": 0.6, "fault": 0.4},
                 "T0830",
-                group=str(int(row["role"])),
+                group=str(row["role"]),
             )
         )
 
-    def _unnumbered(self, row: Any, link: _Link, role: int, kind: int, found: list[Finding]) -> None:
+    def _unnumbered(self, row: Row, link: _Link, role: int, kind: int, found: list[Finding]) -> None:
         if kind == STOP_CON:
             link.stopped = True
         if kind in (START_ACT, START_CON):
@@ -401,11 +414,11 @@ class Iec104Rules:
                 )
             )
 
-    def _content(self, row: Any, flags: int, role: int, kind: int, found: list[Finding]) -> None:
+    def _content(self, row: Row, flags: int, role: int, kind: int, found: list[Finding]) -> None:
         """Direction, cause, test bit and refusal of one ASDU."""
         if kind >= KIND_S:
             return
-        cause = int(row["cause"])
+        cause = row["cause"]
         problem = _illegal(kind, cause, role)
         if problem:
             found.append(
@@ -450,17 +463,17 @@ class Iec104Rules:
                 )
             )
 
-    def _kind(self, row: Any) -> str:
-        return self.lens.names.kind(int(row["proto"]), int(row["kind"]))
+    def _kind(self, row: Row) -> str:
+        return self.lens.names.kind(row["proto"], row["kind"])
 
-    def _src(self, row: Any) -> str:
-        return self.lens.names.endpoint(int(row["src"]))
+    def _src(self, row: Row) -> str:
+        return self.lens.names.endpoint(row["src"])
 
     def _finding(
         self,
         rule: str,
         level: Level,
-        row: Any,
+        row: Row,
         summary: str,
         expected: str,
         observed: str,
@@ -468,7 +481,7 @@ class Iec104Rules:
         technique: str = "",
         group: str = "",
     ) -> Finding:
-        rows = np.array([row])
+        rows = self._rows[row["at"] : row["at"] + 1]
         return message_finding(NAME, rule, level, rows, summary, expected, observed, scores, technique, group)
 
 

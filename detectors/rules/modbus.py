@@ -16,7 +16,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import REPEATED, SECOND, Lens
-from detectors.rules.common import MAX_READ, Bounded, by_conversation, message_finding, rows_of, thinned
+from detectors.rules.common import MAX_READ, Bounded, by_conversation, message_finding, protocol_rows, thinned
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag, Role
 
@@ -94,7 +94,7 @@ class ModbusRules:
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
-        rows = piece.messages[rows_of(piece.messages, self._proto)]
+        rows = protocol_rows(piece, self._proto)
         rows = rows[rows["flags"] & np.uint32(REPEATED) == 0]
         found = self._tick(piece.start // WINDOW)
         if not len(rows):

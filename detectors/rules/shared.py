@@ -18,7 +18,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import REPEATED, SECOND, Lens
-from detectors.rules.common import Bounded, message_finding, rows_of
+from detectors.rules.common import Bounded, message_finding, protocol_rows
 
 K = TypeVar("K", bound=Hashable)
 Rows = npt.NDArray[Any]
@@ -150,7 +150,7 @@ class Openings:
 
     def take(self, piece: Slice) -> None:
         """Note what opens in a slice."""
-        rows = piece.messages[rows_of(piece.messages, self._tcp)]
+        rows = protocol_rows(piece, self._tcp)
         for stream in rows["stream"][rows["kind"] == SYN][: 2 * MAX_KEYS].tolist():
             self._seen.put(stream, True)
 
@@ -220,7 +220,7 @@ class ProtocolRules:
             self.openings.take(piece)
         for promise in self.promises:
             self.found += promise.due(piece)
-        rows = piece.messages[rows_of(piece.messages, self.proto)]
+        rows = protocol_rows(piece, self.proto)
         if len(rows) and not self.keep_repeated:
             rows = rows[rows["flags"] & np.uint32(REPEATED) == 0]
         if len(rows):

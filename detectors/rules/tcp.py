@@ -16,7 +16,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens
-from detectors.rules.common import Bounded, message_finding, rows_of
+from detectors.rules.common import Bounded, message_finding, protocol_rows
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag
 
@@ -71,7 +71,7 @@ class TcpRules:
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
         found: list[Finding] = []
-        rows = piece.messages[rows_of(piece.messages, self._proto)]
+        rows = protocol_rows(piece, self._proto)
         for row in rows[rows["kind"] == SYN]:
             self._open(row, piece.start, found)
         for row in rows[rows["kind"] == RST]:
