@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
-
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, changes, grouped, has, one
+from detectors.rules.shared import ProtocolRules, Rows, Rule, among, changes, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "profinet_dcp"
@@ -47,7 +45,7 @@ class DcpRules(ProtocolRules):
         kinds = rows["kind"]
         for row in rows[(kinds == SET) & (rows["role"] == Role.CLIENT)][:MAX_READ]:
             self._set(row)
-        named = rows[np.isin(kinds, (IDENTIFIED, HELLO)) & (rows["name"] > 0)]
+        named = rows[among(kinds, (IDENTIFIED, HELLO)) & (rows["name"] > 0)]
         for row in changes(named, "name")[:MAX_READ]:
             self._named(row)
         self.refusals(REFUSED, self._refused, rows[has(rows, Flag.NEGATIVE)], REFUSALS)

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
-
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import Lens
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has, one
+from detectors.rules.shared import ProtocolRules, Rows, Rule, among, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "s7comm"
@@ -63,7 +61,7 @@ class S7Rules(ProtocolRules):
     def check(self, rows: Rows, piece: Slice) -> None:
         """Jobs that change the program in their order; the rest by number."""
         kinds, client = rows["kind"], rows["role"] == Role.CLIENT
-        rare = np.isin(kinds, (DOWNLOAD, SERVICE, *DOWNLOAD_ENDED, *STOP))
+        rare = among(kinds, (DOWNLOAD, SERVICE, *DOWNLOAD_ENDED, *STOP))
         for row in rows[rare][:MAX_READ]:
             self._program(row)
         # user data without data says return code 10, which is no refusal; its errors stand in the header
@@ -75,7 +73,7 @@ class S7Rules(ProtocolRules):
         opened = rows[client & (kinds == SETUP)]
         self.refusals(SESSIONS, self._sessions, opened, STORM, "set up communication with")
         self.sweep(SWEEP, self._servers, opened, SERVERS, "set up communication with")
-        self._information(rows[client & np.isin(kinds, INFORMATION)])
+        self._information(rows[client & among(kinds, INFORMATION)])
         lone = has(rows, Flag.UNANSWERED) & ~has(rows, Flag.MIDSTREAM | Flag.GAP)
         self.refusals(UNASKED, self._lone, rows[lone], LONE, "answered what was not asked by")
 

@@ -8,7 +8,7 @@ one by one.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
@@ -29,6 +29,7 @@ MAX_GROUPS: Final = 1_000
 """Groups of rows of one slice that one rule looks at; of a flood of invented hosts the rest go unread."""
 
 SYN: Final = 1  # kind of the tcp row that opens a connection
+FEW: Final = 64
 PAUSE: Final = 30 * SECOND
 """ns without any slice after which nobody knows what followed what."""
 
@@ -220,8 +221,11 @@ class ProtocolRules:
             self.openings.take(piece)
         for promise in self.promises:
             self.found += promise.due(piece)
-        rows = piece.messages[rows_of(piece.messages, self.proto)]
-        if len(rows) and not self.keep_repeated:
+        numbers = rows_of(piece.messages, self.proto)
+        if not len(numbers):
+            return self.found
+        rows = piece.messages[numbers]
+        if not self.keep_repeated:
             rows = rows[rows["flags"] & np.uint32(REPEATED) == 0]
         if len(rows):
             self.check(rows, piece)
@@ -361,8 +365,8 @@ def reason(row: Any) -> str:
 
 def grouped(rows: Rows, *columns: str) -> list[Rows]:
     """Rows of each combination of some columns, in order of arrival, at most :data:`MAX_GROUPS`."""
-    if not len(rows):
-        return []
+    if len(rows) < 2:
+        return [rows] if len(rows) else []
     rows = rows[np.lexsort([rows[name] for name in reversed(columns)])]
     new = np.zeros(len(rows) - 1, bool)
     for name in columns:
@@ -384,6 +388,13 @@ def changes(rows: Rows, *columns: str) -> Rows:
     for name in columns:
         keep[1:] |= ordered[name][1:] != ordered[name][:-1]
     return ordered[keep]
+
+
+def among(values: Rows, codes: Collection[int]) -> npt.NDArray[np.bool_]:
+    """Where a column has one of some codes; a slice holds few rows, for which ``np.isin`` is slow."""
+    if len(values) <= FEW:
+        return np.array([value in codes for value in values.tolist()], bool)
+    return np.asarray(np.isin(values, list(codes)), bool)
 
 
 def has(rows: Rows, flag: int) -> npt.NDArray[np.bool_]:
