@@ -36,7 +36,7 @@ REFUSED = Rule("dlms-association", Level.WARNING, {"attack": 0.65, "operation": 
 WEAKER = Rule("dlms-authentication", Level.WARNING, {"attack": 0.6, "operation": 0.4}, "T0830")
 DENIED = Rule("dlms-denied", Level.WARNING, {"attack": 0.6, "operation": 0.25, "fault": 0.15}, "T0888")
 COUNTER = Rule("dlms-counter", Level.WARNING, {"attack": 0.7, "fault": 0.3}, "T0830")
-MANY = Rule("dlms-mass-command", Level.ALARM, {"attack": 0.6, "operation": 0.4}, "T0855")
+MANY = Rule("dlms-mass-command", Level.ALARM, {"attack": 0.6, "operation": 0.4}, "T0855", habit=1)
 
 
 class DlmsRules(ProtocolRules):

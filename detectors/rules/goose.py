@@ -41,6 +41,7 @@ COPY: Final = 5_000_000
 MAX_RUNS: Final = 4_000
 """Messages of one second that are looked at one by one; plain repetitions are not counted among them."""
 
+HABIT: Final = 3
 MAX_QUIET: Final = 600 * SECOND
 
 _SKIP = np.uint32(Flag.DUPLICATE | Flag.TRUNCATED | Flag.MALFORMED)
@@ -234,7 +235,8 @@ class GooseRules:
 
     def _time_moved(self, row: Any, found: list[Finding]) -> None:
         """There are IEDs that set t anew with each repetition; learning met them."""
-        habit = self._habits.hit("goose-time", self._src(row), self.lens.names.endpoint(int(row["dst"])))
+        dst = self.lens.names.endpoint(int(row["dst"]))
+        habit = self._habits.hits("goose-time", self._src(row), dst) >= HABIT
         found.append(
             self._finding(
                 "goose-time",

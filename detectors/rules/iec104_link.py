@@ -53,7 +53,7 @@ UNSELECTED = Rule(
 )
 STOLEN = Rule("iec104-select-stolen", Level.ALARM, {"attack": 0.85, "operation": 0.15}, "T0855")
 PROBING = Rule("iec104-probing", Level.WARNING, {"attack": 0.75, "operation": 0.25}, "T0888")
-ALL = Rule("iec104-broadcast", Level.WARNING, {"attack": 0.8, "fault": 0.2}, "T0855")
+ALL = Rule("iec104-broadcast", Level.WARNING, {"attack": 0.8, "fault": 0.2}, "T0855", habit=1)
 STATION = Rule("iec104-address-scan", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
 SWEEP = Rule("iec104-sweep", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
 

@@ -42,7 +42,7 @@ SERVERS: Final = 5
 
 UNSELECTED = Rule("mms-unselected", Level.WARNING, {"attack": 0.7, "fault": 0.15, "operation": 0.15}, "T0855")
 STOLEN = Rule("mms-select-stolen", Level.ALARM, {"attack": 0.85, "operation": 0.15}, "T0855")
-SETTING = Rule("mms-settings", Level.WARNING, {"operation": 0.5, "attack": 0.5}, "T0836")
+SETTING = Rule("mms-settings", Level.WARNING, {"operation": 0.5, "attack": 0.5}, "T0836", habit=1)
 SILENCED = Rule("mms-reports-off", Level.WARNING, {"attack": 0.5, "operation": 0.4, "fault": 0.1}, "T0804")
 REFUSED = Rule("mms-refused", Level.WARNING, {"attack": 0.55, "operation": 0.25, "fault": 0.2}, "T0888")
 REJECTED = Rule("mms-reject", Level.WARNING, {"attack": 0.5, "fault": 0.5}, "T0814")

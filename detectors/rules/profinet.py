@@ -24,7 +24,7 @@ TOGETHER: Final = 60 * SECOND
 REFUSALS, QUESTIONS = 3, 10
 
 RESET = Rule("dcp-reset", Level.ALARM, {"attack": 0.6, "operation": 0.4}, "T0816")
-ADDRESS = Rule("dcp-address", Level.WARNING, {"operation": 0.5, "attack": 0.5}, "T0836")
+ADDRESS = Rule("dcp-address", Level.WARNING, {"operation": 0.5, "attack": 0.5}, "T0836", habit=1)
 NAMES = Rule("dcp-name-conflict", Level.WARNING, {"attack": 0.5, "fault": 0.3, "operation": 0.2}, "T0849")
 REFUSED = Rule("dcp-refused", Level.WARNING, {"attack": 0.5, "operation": 0.3, "fault": 0.2}, "T0888")
 SCAN = Rule("dcp-identify-scan", Level.NOTICE, {"attack": 0.5, "operation": 0.5}, "T0846")

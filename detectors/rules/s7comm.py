@@ -38,7 +38,7 @@ REFUSALS, PASSWORDS, QUESTIONS, SERVERS, STORM, LONE = 5, 3, 15, 5, 10, 3
 
 STOPPED = Rule("s7-stopped", Level.WARNING, {"attack": 0.5, "operation": 0.4, "fault": 0.1}, "T0858")
 OPEN_DOWNLOAD = Rule("s7-download-open", Level.NOTICE, {"fault": 0.5, "attack": 0.5}, "T0843")
-BLOCKS = Rule("s7-block-service", Level.WARNING, {"attack": 0.5, "operation": 0.5}, "T0889")
+BLOCKS = Rule("s7-block-service", Level.WARNING, {"attack": 0.5, "operation": 0.5}, "T0889", habit=1)
 REFUSED = Rule("s7-refused", Level.WARNING, {"attack": 0.6, "fault": 0.2, "operation": 0.2}, "T0888")
 GUESSED = Rule("s7-password", Level.WARNING, {"attack": 0.7, "operation": 0.3}, "T0859")
 ASKED = Rule("s7-information-scan", Level.NOTICE, {"attack": 0.5, "operation": 0.5}, "T0888")
