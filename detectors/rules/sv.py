@@ -127,7 +127,8 @@ class SvRules(ProtocolRules):
         self.say(SECOND_SOURCE, one(row), text, owner, source, group=self.point(row))
 
     def _event(self, row: Any) -> None:
-        kind, was, now, point = int(row["kind"]), int(row["aux"]), float(row["value"]), self.point(row)
+        kind, was, point = int(row["kind"]), int(row["aux"]), self.point(row)
+        now = float(row["value"]) if np.isfinite(row["value"]) else float("nan")
         if kind == GAP:
             missing = int(now) if now == now else 0
             text = f"{missing} samples of {point} before smpCnt {row['seq']} never came by"
