@@ -29,7 +29,7 @@ UNASKED, TARGETS = 10, 30
 MOVED = Rule("arp-moved", Level.WARNING, {"attack": 0.5, "operation": 0.3, "fault": 0.2}, "T0830")
 TWO = Rule("arp-conflict", Level.ALARM, {"attack": 0.7, "fault": 0.3}, "T0830")
 UNSOLICITED = Rule("arp-unasked", Level.WARNING, {"attack": 0.7, "fault": 0.3}, "T0830")
-FORGED = Rule("arp-forged-sender", Level.WARNING, {"attack": 0.7, "fault": 0.3}, "T0830")
+FORGED = Rule("arp-forged-sender", Level.WARNING, {"attack": 0.7, "fault": 0.3}, "T0830", habit=1)
 SCAN = Rule("arp-scan", Level.WARNING, {"attack": 0.7, "operation": 0.3}, "T0846")
 
 

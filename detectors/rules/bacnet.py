@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import Lens
-from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has
+from detectors.rules.shared import ProtocolRules, Rows, Rule, among, grouped, has
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "bacnet"
@@ -53,7 +51,7 @@ class BacnetRules(ProtocolRules):
         for mine in grouped(negative[password], "conv"):
             text = f"{self.host(mine[0]['src'])} refused the password of {self.host(mine[0]['dst'])}"
             self.say(PASSWORD, mine, text, "the right password", "password failure", pair=True)
-        self._discovery(rows[np.isin(kinds, WHO)])
+        self._discovery(rows[among(kinds, WHO)])
         asked = rows[(rows["role"] == Role.CLIENT) & (kinds >= 0) & (kinds < REQUESTS)]
         self.sweep(SWEEP, self._devices, asked, DEVICES, "turned to")
 

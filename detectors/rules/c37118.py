@@ -12,13 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, changes, grouped, has, one
+from detectors.rules.shared import ProtocolRules, Rows, Rule, among, changes, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "c37118"
@@ -76,9 +74,9 @@ class C37118Rules(ProtocolRules):
         """Damage, then commands, configurations, and data by column."""
         self.refusals(CHECK, self._bad, rows[has(rows, Flag.MALFORMED)], BAD_FRAMES, "sent damaged frames to")
         rows = rows[~has(rows, Flag.MALFORMED | Flag.TRUNCATED)]
-        for row in rows[np.isin(rows["kind"], (OFF, ON))][:MAX_READ]:
+        for row in rows[among(rows["kind"], (OFF, ON))][:MAX_READ]:
             self._command(row)
-        for row in changes(rows[np.isin(rows["kind"], CONFIGURATIONS)], "kind", "aux", "count")[:MAX_READ]:
+        for row in changes(rows[among(rows["kind"], CONFIGURATIONS)], "kind", "aux", "count")[:MAX_READ]:
             self._configuration(row)
         for mine in grouped(rows[rows["kind"] == DATA], "conv"):
             conv = int(mine[0]["conv"])

@@ -16,7 +16,7 @@ from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import Lens
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has
+from detectors.rules.shared import ProtocolRules, Rows, Rule, among, grouped, has
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "dlms"
@@ -36,7 +36,7 @@ REFUSED = Rule("dlms-association", Level.WARNING, {"attack": 0.65, "operation": 
 WEAKER = Rule("dlms-authentication", Level.WARNING, {"attack": 0.6, "operation": 0.4}, "T0830")
 DENIED = Rule("dlms-denied", Level.WARNING, {"attack": 0.6, "operation": 0.25, "fault": 0.15}, "T0888")
 COUNTER = Rule("dlms-counter", Level.WARNING, {"attack": 0.7, "fault": 0.3}, "T0830")
-MANY = Rule("dlms-mass-command", Level.ALARM, {"attack": 0.6, "operation": 0.4}, "T0855")
+MANY = Rule("dlms-mass-command", Level.ALARM, {"attack": 0.6, "operation": 0.4}, "T0855", habit=1)
 
 
 class DlmsRules(ProtocolRules):
@@ -63,8 +63,8 @@ class DlmsRules(ProtocolRules):
         self.refusals(REFUSED, self._refused, negative[refused], REFUSALS, "refused associations of")
         self.refusals(DENIED, self._denied, negative[~refused], DENIALS, "denied access to")
         self._weaker(rows[(kinds == AARQ) & (rows["role"] == Role.CLIENT)])
-        self._mass(rows[np.isin(kinds, (SET, ACTION)) & (rows["role"] == Role.CLIENT)])
-        self._replayed(rows[np.isin(kinds, CIPHERED) & (rows["seq"] >= 0)])
+        self._mass(rows[among(kinds, (SET, ACTION)) & (rows["role"] == Role.CLIENT)])
+        self._replayed(rows[among(kinds, CIPHERED) & (rows["seq"] >= 0)])
 
     def _weaker(self, rows: Rows) -> None:
         for mine in grouped(rows, "conv", "cause"):

@@ -53,13 +53,13 @@ MISMATCH = Rule("dnp3-select-mismatch", Level.WARNING, {"attack": 0.8, "fault": 
 SILENCED = Rule(
     "dnp3-unsolicited-off", Level.WARNING, {"attack": 0.5, "operation": 0.4, "fault": 0.1}, "T0804"
 )
-TO_ALL = Rule("dnp3-broadcast", Level.WARNING, {"attack": 0.6, "operation": 0.4}, "T0855")
+TO_ALL = Rule("dnp3-broadcast", Level.WARNING, {"attack": 0.6, "operation": 0.4}, "T0855", habit=1)
 ROLES = Rule("dnp3-role", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0848")
 MASTER = Rule("dnp3-master", Level.WARNING, {"attack": 0.75, "operation": 0.25}, "T0848")
 UNASKED = Rule("dnp3-unasked", Level.NOTICE, {"attack": 0.45, "visibility": 0.35, "fault": 0.2}, "T0856")
 CRC = Rule("dnp3-crc", Level.NOTICE, {"fault": 0.5, "attack": 0.5}, "T0814")
 SCAN = Rule("dnp3-scan", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
-CLOCK = Rule("dnp3-time", Level.NOTICE, {"attack": 0.5, "operation": 0.5}, "T0832")
+CLOCK = Rule("dnp3-time", Level.NOTICE, {"attack": 0.5, "operation": 0.5}, "T0832", habit=1)
 
 INDICATIONS: Final = (
     (RESTART, REBOOT, "reports that it restarted"),

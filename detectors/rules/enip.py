@@ -15,7 +15,7 @@ from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import Lens
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, changes, grouped, has, one
+from detectors.rules.shared import ProtocolRules, Rows, Rule, among, changes, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES = 4, 99, 100
@@ -58,8 +58,8 @@ class EnipRules(ProtocolRules):
         self.refusals(REFUSED, self._refused, answers, REFUSALS, "refused encapsulation commands of")
         opened = rows[client & (kinds == REGISTER)]
         self.refusals(STORM_OF, self._sessions, opened, STORM, "registered sessions with")
-        lists = rows[client & np.isin(kinds, (LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES))]
-        asked = rows[client & np.isin(kinds, (LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES, REGISTER))]
+        lists = rows[client & among(kinds, (LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES))]
+        asked = rows[client & among(kinds, (LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES, REGISTER))]
         self.sweep(SWEEP, self._servers, asked, SERVERS, "turned to")
         self._identity(lists)
         self._session(rows, kinds)
@@ -81,7 +81,7 @@ class EnipRules(ProtocolRules):
         """A client that uses another handle than the one it was given on this connection."""
         given = rows[(kinds == REGISTER) & (rows["role"] == Role.SERVER) & (rows["stream"] >= 0)]
         used = rows[
-            np.isin(kinds, (SEND_RR, SEND_UNIT)) & (rows["role"] == Role.CLIENT) & (rows["stream"] >= 0)
+            among(kinds, (SEND_RR, SEND_UNIT)) & (rows["role"] == Role.CLIENT) & (rows["stream"] >= 0)
         ]
         both = np.concatenate([given[:MAX_READ], changes(used, "aux", "stream")[:MAX_READ]])
         for row in both[np.argsort(both["frame"], kind="stable")]:
@@ -109,7 +109,7 @@ class CipRules(ProtocolRules):
         """Refusals by number, stops in their order."""
         kinds = rows["kind"]
         answers = rows[(rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE)]
-        opens = np.isin(answers["kind"], FORWARD_OPEN)
+        opens = among(answers["kind"], FORWARD_OPEN)
         rights = answers["cause"] == PRIVILEGE
         self.refusals(
             SERVICES, self._refused, answers[~opens & ~rights], SERVICES_REFUSED, "refused services of"
@@ -118,7 +118,7 @@ class CipRules(ProtocolRules):
         for mine in grouped(answers[rights], "conv"):
             text = f"{self.host(mine[0]['src'])} refused {self.kind(mine[0])}: privilege violation"
             self.say(RIGHTS, mine, text, "services the client may use", "general status 0x0f", pair=True)
-        for row in rows[np.isin(kinds, (RESET, START, STOP)) & (rows["role"] == Role.CLIENT)][:MAX_READ]:
+        for row in rows[among(kinds, (RESET, START, STOP)) & (rows["role"] == Role.CLIENT)][:MAX_READ]:
             client, server = self.sides(row)
             if int(row["kind"]) != STOP:
                 self._stopped.keep(server)

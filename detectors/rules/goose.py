@@ -21,6 +21,7 @@ from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens
 from detectors.rules.common import Bounded, message_finding, protocol_rows
+from detectors.rules.shared import Habits
 from detectors.tables import TABLES, Origin, conv_fields
 from grid_profiles.vocabulary import Flag
 
@@ -40,6 +41,7 @@ COPY: Final = 5_000_000
 MAX_RUNS: Final = 4_000
 """Messages of one second that are looked at one by one; plain repetitions are not counted among them."""
 
+HABIT: Final = 3
 MAX_QUIET: Final = 600 * SECOND
 
 _SKIP = np.uint32(Flag.DUPLICATE | Flag.TRUNCATED | Flag.MALFORMED)
@@ -102,7 +104,7 @@ class GooseRules:
         self._blocks: Bounded[int, _Block] = Bounded(MAX_BLOCKS)
         self._sources: dict[str, set[str]] = {}
         self._revisions: dict[str, set[tuple[Any, ...]]] = {}
-        self._testing: set[str] = set()
+        self._habits = Habits(baseline, NAME)
         self._clock = -1
         self._unread = 0
         if baseline is not None:
@@ -232,10 +234,13 @@ class GooseRules:
             self._back(row, f"stNum {row['state']} sqNum {sq}", f"sqNum {due}", found)
 
     def _time_moved(self, row: Any, found: list[Finding]) -> None:
+        """There are IEDs that set t anew with each repetition; learning met them."""
+        dst = self.lens.names.endpoint(int(row["dst"]))
+        habit = self._habits.hits("goose-time", self._src(row), dst) >= HABIT
         found.append(
             self._finding(
                 "goose-time",
-                Level.WARNING,
+                Level.INFO if habit else Level.WARNING,
                 row,
                 f"{self._point(row)} changed its time of change t without a new stNum",
                 "t stays while stNum stays",

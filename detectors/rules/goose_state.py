@@ -42,7 +42,7 @@ CLOCKS = Rule("goose-clock", Level.NOTICE, {"fault": 0.6, "attack": 0.4}, "T0832
 LIFETIME = Rule("goose-lifetime", Level.WARNING, {"attack": 0.6, "fault": 0.4}, "T0804")
 SCHEDULE = Rule("goose-schedule", Level.NOTICE, {"attack": 0.45, "fault": 0.35, "visibility": 0.2}, "T0856")
 ADDRESS = Rule("goose-address", Level.WARNING, {"attack": 0.5, "operation": 0.5}, "T0856")
-BITS = Rule("goose-bits", Level.WARNING, {"attack": 0.6, "operation": 0.4}, "T0856")
+BITS = Rule("goose-bits", Level.WARNING, {"attack": 0.6, "operation": 0.4}, "T0856", habit=1)
 
 
 @dataclass(slots=True)

@@ -20,8 +20,8 @@ import numpy as np
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens
-from detectors.rules.common import MAX_READ
-from detectors.rules.shared import PAUSE, Openings, ProtocolRules, Rows, Rule, grouped, has, one
+from detectors.rules.common import MAX_READ, thinned
+from detectors.rules.shared import PAUSE, Openings, ProtocolRules, Rows, Rule, among, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "iec104"
@@ -53,9 +53,13 @@ UNSELECTED = Rule(
 )
 STOLEN = Rule("iec104-select-stolen", Level.ALARM, {"attack": 0.85, "operation": 0.15}, "T0855")
 PROBING = Rule("iec104-probing", Level.WARNING, {"attack": 0.75, "operation": 0.25}, "T0888")
-ALL = Rule("iec104-broadcast", Level.WARNING, {"attack": 0.8, "fault": 0.2}, "T0855")
+ALL = Rule("iec104-broadcast", Level.WARNING, {"attack": 0.8, "fault": 0.2}, "T0855", habit=1)
 STATION = Rule("iec104-address-scan", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
 SWEEP = Rule("iec104-sweep", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
+
+_COLUMNS: Final = ["stream", "role", "kind", "seq", "state", "ts", "flags"]
+_GAP, _REPEATED = int(Flag.GAP), int(Flag.RETRANSMITTED)
+_MIDDLE: Final = int(Flag.MIDSTREAM | Flag.GAP)
 
 
 @dataclass(slots=True)
@@ -79,9 +83,10 @@ class _Link:
 
 
 class Iec104LinkRules(ProtocolRules):
-    """Checks connections slice by slice, commands one by one."""
+    """Checks connections and commands in order of arrival."""
 
     protocol = NAME
+    keep_repeated = True  # a repeated segment acknowledges all the same
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         super().__init__(lens, baseline)
@@ -93,115 +98,109 @@ class Iec104LinkRules(ProtocolRules):
             self._addresses |= {(*pair, point.partition(" IOA")[0]) for _, point in points}
 
     def check(self, rows: Rows, piece: Slice) -> None:
-        """Connections by column, commands and refusals where there are some."""
+        """Connections frame by frame, commands and refusals where there are some."""
+        rows = rows[~has(rows, Flag.DUPLICATE)]
+        read, left = thinned(rows[rows["stream"] >= 0], MAX_READ)
+        for number, values in enumerate(read[_COLUMNS].tolist()):
+            self._message(read, number, values)
+        for stream in np.unique(left["stream"]).tolist():
+            self._links.drop(int(stream))  # what waits there is not known any more
+        rows = rows[~has(rows, Flag.RETRANSMITTED)]
         kinds, client = rows["kind"], rows["role"] == Role.CLIENT
-        for mine in grouped(rows[rows["stream"] >= 0], "stream"):
-            self._connection(mine)
-        orders = rows[client & np.isin(kinds, COMMANDS) & (rows["cause"] == ACTIVATION)]
+        orders = rows[client & among(kinds, COMMANDS) & (rows["cause"] == ACTIVATION)]
         for row in orders[:MAX_READ]:
             self._command(row)
-        refused = rows[(rows["role"] == Role.SERVER) & (kinds < KIND_S) & np.isin(rows["cause"], UNKNOWN)]
+        refused = rows[(rows["role"] == Role.SERVER) & (kinds < KIND_S) & among(rows["cause"], UNKNOWN)]
         self.refusals(PROBING, self._probes, refused, PROBES, "knows no such type, cause or address of")
         asked = rows[client & (kinds >= 45) & (kinds < 128)]
-        self._broadcast(asked[has(asked, Flag.BROADCAST) & ~np.isin(asked["kind"], TO_ALL)])
+        self._broadcast(asked[has(asked, Flag.BROADCAST) & ~among(asked["kind"], TO_ALL)])
         self._scan(asked)
         self.sweep(SWEEP, self._servers, rows[client], STATIONS, "turned to")
 
-    def _connection(self, rows: Rows) -> None:
-        stream, first = int(rows[0]["stream"]), rows[0]
+    def _message(self, rows: Rows, number: int, values: tuple[int, ...]) -> None:
+        """One frame of a connection; ``rows[number]`` is asked only when there is something to say."""
+        stream, role, kind, seq, state, ts, flags = values
         link = self._links.get(stream)
         if link is None:
-            seen = self.opened(stream) and not has(rows[:1], Flag.MIDSTREAM | Flag.GAP)[0]
-            link = self._links.put(stream, _Link(False if seen else None, int(first["ts"])))
-        if int(first["ts"]) - link.last > PAUSE:
-            self._idle(first, link)
-        self._start(rows, link)
-        self._tests(rows, link)
-        for role in (Role.CLIENT, Role.SERVER):
-            self._acknowledged(rows, link, role)
-        link.last = int(rows[-1]["ts"])
+            seen = self.opened(stream) and not flags & _MIDDLE
+            link = self._links.put(stream, _Link(False if seen else None, ts))
+        row = rows[number : number + 1]
+        if ts - link.last > PAUSE:
+            self._idle(row, link)
+        link.last = ts
+        mine, other = link.sides if role == Role.CLIENT else link.sides[::-1]
+        other.heard = True
+        if flags & _GAP:
+            link.started = None
+        if kind >= KIND_U:
+            self._unnumbered(row, link, kind, mine, other)
+        elif kind >= 0:
+            if state >= 0 and other.waiting:
+                self._take(row, other, state, ts)
+            if kind < KIND_S and seq >= 0 and not flags & _REPEATED:
+                if link.started is False and not link.early:
+                    self._too_early(row, link)
+                mine.waiting.append((seq, ts))
+        for side in link.sides:
+            if side.waiting and ts - side.waiting[0][1] > T1 + MARGIN and side.heard and not side.told:
+                self._tell_late(row, side is mine, ts - side.waiting[0][1], Level.WARNING)
+                side.told = True
+            if side.test >= 0 and ts - side.test > T1 + MARGIN:
+                self._untested(row, side is mine, ts - side.test)
+                side.test = -1
 
-    def _idle(self, row: Any, link: _Link) -> None:
+    def _idle(self, rows: Rows, link: _Link) -> None:
         """Nothing for longer than t3 and t1 on a connection of stations that test theirs."""
-        idle = int(row["ts"]) - link.last
-        pair = self.sides(row)
+        idle = int(rows[0]["ts"]) - link.last
+        pair = self.sides(rows[0])
         if idle > T3 + T1 + MARGIN and (
             self._tested.get(pair) or self.habits.did(*pair, (TEST_ACT, TEST_CON))
         ):
-            text = f"{self.lens.link(int(row['conv']))} was idle for {idle / SECOND:.0f} s without a test"
-            self.say(IDLE, one(row), text, "TESTFR after t3 = 20 s", f"{idle / SECOND:.0f} s")
+            text = f"{self.lens.link(int(rows[0]['conv']))} was idle for {idle / SECOND:.0f} s without a test"
+            self.say(IDLE, rows, text, "TESTFR after t3 = 20 s", f"{idle / SECOND:.0f} s")
         for side in link.sides:  # what happened meanwhile nobody knows
             side.waiting.clear()
             side.test = -1
 
-    def _start(self, rows: Rows, link: _Link) -> None:
-        """I-frames while the connection is not started."""
-        kinds = rows["kind"]
-        turns = np.flatnonzero((kinds == START_CON) | (kinds == STOP_CON))
-        data = np.flatnonzero((kinds >= 0) & (kinds < KIND_S))
-        if has(rows, Flag.GAP).any():
-            link.started = None
-        until = int(turns[0]) if len(turns) else len(rows)
-        if link.started is False and len(data) and data[0] < until and not link.early:
-            row = rows[data[0]]
-            text = f"{self.host(row['src'])} sent {self.kind(row)} before STARTDT was confirmed"
-            self.say(EARLY, one(row), text, "STARTDT act, STARTDT con, then data", self.kind(row))
-            link.early = True
-        if len(turns):
-            link.started = int(kinds[turns[-1]]) == START_CON
+    def _unnumbered(self, rows: Rows, link: _Link, kind: int, mine: _Side, other: _Side) -> None:
+        if kind in (START_CON, STOP_CON):
+            link.started = kind == START_CON
+        elif kind in (TEST_ACT, TEST_CON):
+            self._tested.put(self.sides(rows[0]), True)
+            if kind == TEST_CON:
+                other.test = -1
+            elif mine.test < 0:
+                mine.test = int(rows[0]["ts"])
 
-    def _tests(self, rows: Rows, link: _Link) -> None:
-        for row in rows[np.isin(rows["kind"], (TEST_ACT, TEST_CON))]:
-            mine = 0 if int(row["role"]) == Role.CLIENT else 1
-            self._tested.put(self.sides(row), True)
-            if int(row["kind"]) == TEST_CON:
-                link.sides[1 - mine].test = -1
-            elif link.sides[mine].test < 0:
-                link.sides[mine].test = int(row["ts"])
-        for number, side in enumerate(link.sides):
-            waited = int(rows[-1]["ts"]) - side.test
-            if side.test >= 0 and waited > T1 + MARGIN:
-                who = self.sides(rows[-1])[1 - number]
-                text = f"{who} did not confirm a test for {waited / SECOND:.0f} s, and the connection goes on"
-                self.say(TEST, rows[-1:], text, "TESTFR con within t1 = 15 s", f"{waited / SECOND:.0f} s")
-                side.test = -1
+    def _too_early(self, rows: Rows, link: _Link) -> None:
+        row, link.early = rows[0], True
+        text = f"{self.host(row['src'])} sent {self.kind(row)} before STARTDT was confirmed"
+        self.say(EARLY, rows, text, "STARTDT act, STARTDT con, then data", self.kind(row))
 
-    def _acknowledged(self, rows: Rows, link: _Link, role: int) -> None:
-        """I-frames of one side against the N(R) of the other."""
-        side = link.sides[0 if role == Role.CLIENT else 1]
-        sent = rows[(rows["role"] == role) & (rows["kind"] < KIND_S) & (rows["seq"] >= 0)]
-        acks = rows[(rows["role"] != role) & (rows["kind"] <= KIND_S) & (rows["state"] >= 0)]
-        side.waiting.extend(zip(sent["seq"][-OPEN:].tolist(), sent["ts"][-OPEN:].tolist(), strict=True))
-        side.heard |= bool((rows["role"] != role).any())
-        if len(acks):
-            self._take(side, acks)
-        now = int(rows[-1]["ts"])
-        late = bool(side.waiting) and now - side.waiting[0][1] > T1 + MARGIN
-        if late and side.heard and not side.told:  # where one direction is captured, nothing is acknowledged
-            self._tell_late(rows[-1:], role, now - side.waiting[0][1], Level.WARNING)
-            side.told = True
+    def _untested(self, rows: Rows, by_sender: bool, waited: int) -> None:
+        who = self.host(rows[0]["dst" if by_sender else "src"])
+        text = f"{who} did not confirm a test for {waited / SECOND:.0f} s, and the connection goes on"
+        self.say(TEST, rows, text, "TESTFR con within t1 = 15 s", f"{waited / SECOND:.0f} s")
 
-    def _take(self, side: _Side, acks: Rows) -> None:
-        """Drop what the last N(R) acknowledges; the oldest of it tells how long that took."""
-        number, oldest = int(acks[-1]["state"]), -1
-        while side.waiting and 0 < (number - side.waiting[0][0]) % MODULUS < HALF:
-            ts = side.waiting.popleft()[1]
-            oldest = ts if oldest < 0 else oldest
+    def _take(self, rows: Rows, side: _Side, number: int, ts: int) -> None:
+        """Drop what an N(R) acknowledges; the oldest of it tells how long that took."""
+        waiting, oldest = side.waiting, -1
+        while waiting and 0 < (number - waiting[0][0]) % MODULUS < HALF:
+            sent = waiting.popleft()[1]
+            oldest = sent if oldest < 0 else oldest
         if oldest < 0:
             return
-        first = acks[np.flatnonzero(acks["ts"] >= oldest)[:1]]
-        waited = int(first[0]["ts"]) - oldest if len(first) else 0
-        if waited > T2 + MARGIN and not side.told:
-            role = Role.SERVER if int(acks[-1]["role"]) == Role.CLIENT else Role.CLIENT
-            self._tell_late(acks[-1:], role, waited, Level.NOTICE)
+        if ts - oldest > T2 + MARGIN and not side.told:
+            self._tell_late(rows, False, ts - oldest, Level.NOTICE)
         side.told = False
 
-    def _tell_late(self, rows: Rows, role: int, waited: int, level: Level) -> None:
-        client, server = self.sides(rows[0])
-        sender, other = (client, server) if role == Role.CLIENT else (server, client)
+    def _tell_late(self, rows: Rows, by_sender: bool, waited: int, level: Level) -> None:
+        """``by_sender``: the row at hand comes from the side whose frame waits."""
+        src, dst = self.host(rows[0]["src"]), self.host(rows[0]["dst"])
+        sender, other = (src, dst) if by_sender else (dst, src)
         limit = "t1 = 15 s, then the connection is closed" if level == Level.WARNING else "t2 = 10 s"
         text = f"{other} left a frame of {sender} unacknowledged for {waited / SECOND:.0f} s"
-        self.say(LATE, rows, text, limit, f"{waited / SECOND:.0f} s", level=level, group=str(role))
+        self.say(LATE, rows, text, limit, f"{waited / SECOND:.0f} s", level=level, group=sender)
 
     def _command(self, row: Any) -> None:
         """Select and execute, where selecting is the custom."""

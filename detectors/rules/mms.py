@@ -20,7 +20,7 @@ from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens
 from detectors.rules.common import MAX_READ, thinned
-from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has, one
+from detectors.rules.shared import ProtocolRules, Rows, Rule, among, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "mms"
@@ -42,7 +42,7 @@ SERVERS: Final = 5
 
 UNSELECTED = Rule("mms-unselected", Level.WARNING, {"attack": 0.7, "fault": 0.15, "operation": 0.15}, "T0855")
 STOLEN = Rule("mms-select-stolen", Level.ALARM, {"attack": 0.85, "operation": 0.15}, "T0855")
-SETTING = Rule("mms-settings", Level.WARNING, {"operation": 0.5, "attack": 0.5}, "T0836")
+SETTING = Rule("mms-settings", Level.WARNING, {"operation": 0.5, "attack": 0.5}, "T0836", habit=1)
 SILENCED = Rule("mms-reports-off", Level.WARNING, {"attack": 0.5, "operation": 0.4, "fault": 0.1}, "T0804")
 REFUSED = Rule("mms-refused", Level.WARNING, {"attack": 0.55, "operation": 0.25, "fault": 0.2}, "T0888")
 REJECTED = Rule("mms-reject", Level.WARNING, {"attack": 0.5, "fault": 0.5}, "T0814")
@@ -93,14 +93,14 @@ class MmsRules(ProtocolRules):
         ]
         for row in thinned(asked[self._telling(asked)], MAX_READ)[0]:
             self._request(row)
-        rejects = np.isin(kinds, (REJECT, INITIATE_ERROR, CONCLUDE_ERROR))
+        rejects = among(kinds, (REJECT, INITIATE_ERROR, CONCLUDE_ERROR))
         self.refusals(REFUSED, self._refused, rows[has(rows, Flag.NEGATIVE) & ~rejects], REFUSALS)
         self.refusals(REJECTED, self._rejected, rows[rejects], REJECTS, "rejected")
-        cancels = rows[np.isin(kinds, (CANCEL, CANCEL_ERROR))]
+        cancels = rows[among(kinds, (CANCEL, CANCEL_ERROR))]
         self.refusals(CANCELLED, self._cancelled, cancels, REJECTS, "cancelled requests to")
-        opened = rows[np.isin(kinds, (INITIATE, CONCLUDE))]
+        opened = rows[among(kinds, (INITIATE, CONCLUDE))]
         self.refusals(SESSIONS, self._sessions, opened, STORM, "opened or closed associations with")
-        self._discovery(rows[(rows["role"] == Role.CLIENT) & np.isin(kinds, DISCOVERY)])
+        self._discovery(rows[(rows["role"] == Role.CLIENT) & among(kinds, DISCOVERY)])
         self.sweep(
             SWEEP, self._servers, rows[(kinds == INITIATE) | (kinds == IDENTIFY)], SERVERS, "turned to"
         )
@@ -110,7 +110,7 @@ class MmsRules(ProtocolRules):
         found = np.asarray(rows["kind"] == WRITE, bool)
         reads = np.unique(rows["point"][~found]).tolist()
         selecting = [point for point in reads if self.names.point(self.proto, point).endswith("$SBO")]
-        return found | np.isin(rows["point"], selecting)
+        return found | among(rows["point"], selecting)
 
     def _request(self, row: Any) -> None:
         item = self.point(row)

@@ -28,7 +28,7 @@ FAILED, DENIED, STORM, WIPED, DAMAGED = 3, 5, 20, 5, 3
 REFUSED = Rule("mqtt-refused", Level.WARNING, {"attack": 0.6, "operation": 0.3, "fault": 0.1}, "T0859")
 NOT_ALLOWED = Rule("mqtt-denied", Level.WARNING, {"attack": 0.6, "operation": 0.4}, "T0888")
 TAKEOVER = Rule("mqtt-takeover", Level.WARNING, {"attack": 0.6, "operation": 0.4}, "T0849")
-ALL = Rule("mqtt-wildcard", Level.WARNING, {"attack": 0.55, "operation": 0.45}, "T0861")
+ALL = Rule("mqtt-wildcard", Level.WARNING, {"attack": 0.55, "operation": 0.45}, "T0861", habit=1)
 WIPE = Rule("mqtt-retained-wipe", Level.WARNING, {"attack": 0.6, "operation": 0.4}, "T0809")
 ORDER = Rule("mqtt-order", Level.WARNING, {"attack": 0.65, "fault": 0.35}, "T0855")
 STORMS = Rule("mqtt-connect-storm", Level.WARNING, {"attack": 0.5, "fault": 0.5}, "T0814")

@@ -14,7 +14,7 @@ import numpy as np
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import Lens
-from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has
+from detectors.rules.shared import ProtocolRules, Rows, Rule, among, grouped, has
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "opcua"
@@ -72,15 +72,15 @@ class OpcuaRules(ProtocolRules):
         """By number; sequence and protection by column."""
         kinds, client = rows["kind"], rows["role"] == Role.CLIENT
         answers = rows[(rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE)]
-        security, full = np.isin(answers["cause"], SECURITY), np.isin(answers["cause"], list(EXHAUSTED))
+        security, full = among(answers["cause"], SECURITY), among(answers["cause"], EXHAUSTED)
         self.refusals(AUTH, self._denied, answers[security], DENIED, "refused identity or access of")
         self.refusals(REFUSED, self._errors, answers[~security & ~full], ERRORS, "refused services of")
         self.refusals(FULL, self._full, answers[full], 1, "is exhausted and refused")
-        opened = rows[client & np.isin(kinds, (HELLO, CREATE_SESSION))]
+        opened = rows[client & among(kinds, (HELLO, CREATE_SESSION))]
         self.refusals(STORMS, self._storms, opened, STORM, "opened channels or sessions with")
         self.sweep(SWEEP, self._servers, rows[client & (kinds == HELLO)], SERVERS, "turned to")
-        self._browsing(rows[client & np.isin(kinds, BROWSING)])
-        self._unprotected(rows[client & (kinds >= FIRST_SERVICE) & ~np.isin(kinds, DISCOVERY)])
+        self._browsing(rows[client & among(kinds, BROWSING)])
+        self._unprotected(rows[client & (kinds >= FIRST_SERVICE) & ~among(kinds, DISCOVERY)])
         self._sequence(rows[(rows["seq"] >= 0) & (rows["aux"] > 0) & (rows["stream"] >= 0)])
 
     def _browsing(self, rows: Rows) -> None:

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
-
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, changes, grouped, has, one
+from detectors.rules.shared import ProtocolRules, Rows, Rule, among, changes, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "profinet_dcp"
@@ -26,7 +24,7 @@ TOGETHER: Final = 60 * SECOND
 REFUSALS, QUESTIONS = 3, 10
 
 RESET = Rule("dcp-reset", Level.ALARM, {"attack": 0.6, "operation": 0.4}, "T0816")
-ADDRESS = Rule("dcp-address", Level.WARNING, {"operation": 0.5, "attack": 0.5}, "T0836")
+ADDRESS = Rule("dcp-address", Level.WARNING, {"operation": 0.5, "attack": 0.5}, "T0836", habit=1)
 NAMES = Rule("dcp-name-conflict", Level.WARNING, {"attack": 0.5, "fault": 0.3, "operation": 0.2}, "T0849")
 REFUSED = Rule("dcp-refused", Level.WARNING, {"attack": 0.5, "operation": 0.3, "fault": 0.2}, "T0888")
 SCAN = Rule("dcp-identify-scan", Level.NOTICE, {"attack": 0.5, "operation": 0.5}, "T0846")
@@ -47,7 +45,7 @@ class DcpRules(ProtocolRules):
         kinds = rows["kind"]
         for row in rows[(kinds == SET) & (rows["role"] == Role.CLIENT)][:MAX_READ]:
             self._set(row)
-        named = rows[np.isin(kinds, (IDENTIFIED, HELLO)) & (rows["name"] > 0)]
+        named = rows[among(kinds, (IDENTIFIED, HELLO)) & (rows["name"] > 0)]
         for row in changes(named, "name")[:MAX_READ]:
             self._named(row)
         self.refusals(REFUSED, self._refused, rows[has(rows, Flag.NEGATIVE)], REFUSALS)

@@ -92,7 +92,7 @@ class PtpRules(ProtocolRules):
         for row in thinned(announced, MAX_READ)[0]:
             self._master(row)
             self._announced(row)
-        timed = rows[((rows["kind"] == SYNC) | (rows["kind"] == FOLLOW_UP)) & ~np.isnan(rows["value"])]
+        timed = rows[((rows["kind"] == SYNC) | (rows["kind"] == FOLLOW_UP)) & np.isfinite(rows["value"])]
         for mine in grouped(timed, "conv", "kind"):
             self._correction(mine)
 

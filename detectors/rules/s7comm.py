@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
-
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import Lens
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has, one
+from detectors.rules.shared import ProtocolRules, Rows, Rule, among, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "s7comm"
@@ -40,7 +38,7 @@ REFUSALS, PASSWORDS, QUESTIONS, SERVERS, STORM, LONE = 5, 3, 15, 5, 10, 3
 
 STOPPED = Rule("s7-stopped", Level.WARNING, {"attack": 0.5, "operation": 0.4, "fault": 0.1}, "T0858")
 OPEN_DOWNLOAD = Rule("s7-download-open", Level.NOTICE, {"fault": 0.5, "attack": 0.5}, "T0843")
-BLOCKS = Rule("s7-block-service", Level.WARNING, {"attack": 0.5, "operation": 0.5}, "T0889")
+BLOCKS = Rule("s7-block-service", Level.WARNING, {"attack": 0.5, "operation": 0.5}, "T0889", habit=1)
 REFUSED = Rule("s7-refused", Level.WARNING, {"attack": 0.6, "fault": 0.2, "operation": 0.2}, "T0888")
 GUESSED = Rule("s7-password", Level.WARNING, {"attack": 0.7, "operation": 0.3}, "T0859")
 ASKED = Rule("s7-information-scan", Level.NOTICE, {"attack": 0.5, "operation": 0.5}, "T0888")
@@ -63,7 +61,7 @@ class S7Rules(ProtocolRules):
     def check(self, rows: Rows, piece: Slice) -> None:
         """Jobs that change the program in their order; the rest by number."""
         kinds, client = rows["kind"], rows["role"] == Role.CLIENT
-        rare = np.isin(kinds, (DOWNLOAD, SERVICE, *DOWNLOAD_ENDED, *STOP))
+        rare = among(kinds, (DOWNLOAD, SERVICE, *DOWNLOAD_ENDED, *STOP))
         for row in rows[rare][:MAX_READ]:
             self._program(row)
         # user data without data says return code 10, which is no refusal; its errors stand in the header
@@ -75,7 +73,7 @@ class S7Rules(ProtocolRules):
         opened = rows[client & (kinds == SETUP)]
         self.refusals(SESSIONS, self._sessions, opened, STORM, "set up communication with")
         self.sweep(SWEEP, self._servers, opened, SERVERS, "set up communication with")
-        self._information(rows[client & np.isin(kinds, INFORMATION)])
+        self._information(rows[client & among(kinds, INFORMATION)])
         lone = has(rows, Flag.UNANSWERED) & ~has(rows, Flag.MIDSTREAM | Flag.GAP)
         self.refusals(UNASKED, self._lone, rows[lone], LONE, "answered what was not asked by")
 

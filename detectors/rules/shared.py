@@ -1,14 +1,15 @@
 """What protocol rules are made of: a rule, the habits of a site, counts within a time, promises.
 
-Three things keep a rule quiet where nothing is wrong. What learning hit between the same two hosts is a
-habit of the site and told at info from then on (it stands in the summary of ``learn``, before a baseline is
-accepted). Bursts are told once per window. And rows are selected by column before anything looks at them
-one by one.
+Three things keep a rule quiet where nothing is wrong. What learning hit again and again between the same two
+hosts is a habit of the site and told at info from then on (it stands in the summary of ``learn``, before a
+baseline is accepted); what a host is rather than what happened to it, as a historian that subscribes to
+everything, is a habit from the first time. Bursts are told once per window. And rows are selected by column
+before anything looks at them one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
@@ -29,6 +30,7 @@ MAX_GROUPS: Final = 1_000
 """Groups of rows of one slice that one rule looks at; of a flood of invented hosts the rest go unread."""
 
 SYN: Final = 1  # kind of the tcp row that opens a connection
+FEW: Final = 64
 PAUSE: Final = 30 * SECOND
 """ns without any slice after which nobody knows what followed what."""
 
@@ -47,12 +49,15 @@ class Rule:
         Weights of fault, operation, attack, visibility.
     technique : str
         ATT&CK for ICS, "" none fits.
+    habit : int
+        Findings between the same two hosts while learning that make it a habit.
     """
 
     ident: str
     level: Level
     scores: Mapping[str, float]
     technique: str = ""
+    habit: int = 3
 
 
 @dataclass(slots=True)
@@ -167,10 +172,10 @@ class Habits:
         self.pairs: set[tuple[str, str]] = set()
         self.kinds: set[tuple[str, str, int, int]] = set()
         self.points: dict[tuple[str, str], set[tuple[int, str]]] = {}
-        self._hits: set[tuple[str, str, str]] = set()
+        self._hits: dict[tuple[str, str, str], int] = {}
         if baseline is None:
             return
-        self._hits = {(row.rule, row.src, row.dst) for row in baseline.rows("rule_hits")}
+        self._hits = {(row.rule, row.src, row.dst): int(row.count) for row in baseline.rows("rule_hits")}
         for row in baseline.rows("conversations"):
             if row.protocol == protocol:
                 self.pairs.add((row.client, row.server))
@@ -181,9 +186,9 @@ class Habits:
             if row.protocol == protocol:
                 self.points.setdefault((row.client, row.server), set()).add((int(row.kind), row.point))
 
-    def hit(self, rule: str, src: str, dst: str) -> bool:
-        """Did learning hit this rule between these hosts?"""
-        return (rule, src, dst) in self._hits
+    def hits(self, rule: str, src: str, dst: str) -> int:
+        """How often learning hit this rule between these hosts."""
+        return self._hits.get((rule, src, dst), 0)
 
     def did(self, client: str, server: str, kinds: Iterable[int]) -> bool:
         """Did learning see one of these kinds between the two, from either side?"""
@@ -221,7 +226,9 @@ class ProtocolRules:
         for promise in self.promises:
             self.found += promise.due(piece)
         rows = protocol_rows(piece, self.proto)
-        if len(rows) and not self.keep_repeated:
+        if not len(rows):
+            return self.found
+        if not self.keep_repeated:
             rows = rows[rows["flags"] & np.uint32(REPEATED) == 0]
         if len(rows):
             self.check(rows, piece)
@@ -271,7 +278,7 @@ class ProtocolRules:
             level = rule.level
         first = rows[0]
         src, dst = self.host(first["src"]), self.host(first["dst"])
-        if self.habits.hit(rule.ident, src, dst):
+        if self.habits.hits(rule.ident, src, dst) >= rule.habit:
             level = Level.INFO
         made = message_finding(
             self.protocol,
@@ -326,6 +333,7 @@ class ProtocolRules:
                 f"{entry.count}",
                 pair=True,
             )
+            self.found[-1].count = 1  # one burst, however many messages this slice had of it
 
     def sweep(self, rule: Rule, tally: Tally[Any], rows: Rows, limit: int, what: str) -> None:
         """One host that turns to ``limit`` others within the window, with which it never spoke before.
@@ -350,7 +358,7 @@ class ProtocolRules:
                 f"{len(entry.items)} devices",
                 group=src,
             )
-            self.found[-1].conv = -1
+            self.found[-1].conv, self.found[-1].count = -1, 1
             self.found[-1].frames = list(entry.items.values())[:20]
 
 
@@ -361,8 +369,8 @@ def reason(row: Any) -> str:
 
 def grouped(rows: Rows, *columns: str) -> list[Rows]:
     """Rows of each combination of some columns, in order of arrival, at most :data:`MAX_GROUPS`."""
-    if not len(rows):
-        return []
+    if len(rows) < 2:
+        return [rows] if len(rows) else []
     rows = rows[np.lexsort([rows[name] for name in reversed(columns)])]
     new = np.zeros(len(rows) - 1, bool)
     for name in columns:
@@ -384,6 +392,13 @@ def changes(rows: Rows, *columns: str) -> Rows:
     for name in columns:
         keep[1:] |= ordered[name][1:] != ordered[name][:-1]
     return ordered[keep]
+
+
+def among(values: Rows, codes: Collection[int]) -> npt.NDArray[np.bool_]:
+    """Where a column has one of some codes; a slice holds few rows, for which ``np.isin`` is slow."""
+    if len(values) <= FEW:
+        return np.array([value in codes for value in values.tolist()], bool)
+    return np.asarray(np.isin(values, list(codes)), bool)
 
 
 def has(rows: Rows, flag: int) -> npt.NDArray[np.bool_]:

@@ -49,7 +49,7 @@ SECOND_SOURCE = Rule("sv-source", Level.ALARM, {"attack": 0.85, "operation": 0.1
 SYNCH_LOST = Rule("sv-synch", Level.WARNING, {"fault": 0.65, "attack": 0.35}, "T0832")
 CHANGED = Rule("sv-configuration", Level.WARNING, {"operation": 0.5, "attack": 0.5}, "T0836")
 BAD = Rule("sv-invalid", Level.WARNING, {"fault": 0.8, "operation": 0.1, "attack": 0.1})
-TEST = Rule("sv-test", Level.WARNING, {"operation": 0.6, "attack": 0.4}, "T0856")
+TEST = Rule("sv-test", Level.WARNING, {"operation": 0.6, "attack": 0.4}, "T0856", habit=1)
 BROKEN = Rule("sv-unreadable", Level.WARNING, {"attack": 0.5, "fault": 0.5}, "T0814")
 RATE = Rule("sv-rate", Level.WARNING, {"attack": 0.5, "fault": 0.4, "visibility": 0.1}, "T0856")
 FLOOD = Rule("sv-flood", Level.ALARM, {"attack": 0.75, "fault": 0.25}, "T0814")
@@ -127,7 +127,8 @@ class SvRules(ProtocolRules):
         self.say(SECOND_SOURCE, one(row), text, owner, source, group=self.point(row))
 
     def _event(self, row: Any) -> None:
-        kind, was, now, point = int(row["kind"]), int(row["aux"]), float(row["value"]), self.point(row)
+        kind, was, point = int(row["kind"]), int(row["aux"]), self.point(row)
+        now = float(row["value"]) if np.isfinite(row["value"]) else float("nan")
         if kind == GAP:
             missing = int(now) if now == now else 0
             text = f"{missing} samples of {point} before smpCnt {row['seq']} never came by"

@@ -34,7 +34,9 @@ def test_an_address_that_moves() -> None:
     assert b.said([b.ask(1), b.ask(9, B, "10.0.0.3")]) == []
     assert b.said([b.ask(1, A, "0.0.0.0"), b.ask(9, B, "0.0.0.0")]) == []  # probes
     moved = [b.ask(1), b.ask(9, B)]
-    assert b.said(moved, baseline=b.learned(moved)) == [("arp-moved", INFO)]
+    assert b.said(moved, baseline=b.learned(moved)) == [("arp-moved", WARNING)]
+    often = [b.ask(100 * n, (A, B)[n % 2]) for n in range(8)]
+    assert b.said(moved, baseline=b.learned(often)) == [("arp-moved", INFO)]
 
 
 def test_an_address_with_two_owners() -> None:

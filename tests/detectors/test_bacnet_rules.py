@@ -17,9 +17,11 @@ class Building(Bench):
     def __init__(self) -> None:
         super().__init__("bacnet", BacnetRules)
 
-    def refuse(self, count: int, kind: int = 1292, cause: int = 31, step: float = 0.1) -> Rows:
+    def refuse(
+        self, count: int, kind: int = 1292, cause: int = 31, step: float = 0.1, start: float = 1
+    ) -> Rows:
         bad = int(Flag.NEGATIVE)
-        return [self.row(1 + n * step, kind, S, cause=cause, flags=bad) for n in range(count)]
+        return [self.row(start + n * step, kind, S, cause=cause, flags=bad) for n in range(count)]
 
     def who(self, count: int) -> Rows:
         return [self.row(1 + n / 10, 264, Role.PEER, dst="10.0.0.255") for n in range(count)]
@@ -33,7 +35,9 @@ def test_refusals() -> None:
     assert b.said(b.refuse(5)) == [("bacnet-refused", WARNING)]
     assert b.said(b.refuse(4)) == []
     assert b.said(b.refuse(9, step=20.0)) == []
-    assert b.said(b.refuse(5), baseline=b.learned(b.refuse(5))) == [("bacnet-refused", INFO)]
+    assert b.said(b.refuse(5), baseline=b.learned(b.refuse(5))) == [("bacnet-refused", WARNING)]
+    often = [row for n in range(4) for row in b.refuse(5, start=20.0 * n)]
+    assert b.said(b.refuse(5), baseline=b.learned(often)) == [("bacnet-refused", INFO)]
 
 
 def test_password() -> None:

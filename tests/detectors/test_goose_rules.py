@@ -103,3 +103,10 @@ def test_configuration_and_publisher_are_held_against_learning(tmp_path: Path) -
     foreign = [goose(n, 5, n, OTHER) for n in range(3)]
     assert ("goose-second-publisher", ALARM) in said(tmp_path / "y.pcap", GooseRules, foreign, baseline)
     assert said(tmp_path / "z.pcap", GooseRules, beat(5), baseline) == []
+
+
+def test_an_ied_that_always_moves_its_time_of_change_is_a_habit(tmp_path: Path) -> None:
+    moving = [goose(n, 5, n + 1, changed=n) for n in range(20)]
+    baseline = learned(tmp_path / "learn.pcap", moving)
+    assert set(said(tmp_path / "x.pcap", GooseRules, moving, baseline)) == {("goose-time", Level.INFO)}
+    assert set(said(tmp_path / "y.pcap", GooseRules, moving)) == {("goose-time", WARNING)}

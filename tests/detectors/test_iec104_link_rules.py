@@ -97,6 +97,12 @@ def kept(b: Link) -> dict[str, Rows]:
             *b.opened(),
             *[row for n in range(1, 90, 20) for row in (b.u(n, TEST), b.u(n + 0.1, TESTED, S))],
         ],
+        "acknowledged by what TCP repeated": [
+            *b.opened(),
+            b.row(1, 100, C, cause=6, seq=0, state=0),
+            b.data(1.5, 0, ack=1, flags=int(Flag.RETRANSMITTED)),
+            *[b.ack(2 + n, 0) for n in range(30)],
+        ],
         "one direction captured": [b.data(0, 0, flags=MIDDLE), *[b.data(1 + n, 1 + n) for n in range(40)]],
         "idle where nobody tests": [*b.opened(), b.data(1, 0), b.data(100, 1)],
         "rules that begin in between": b.reports(1, 5),
