@@ -24,7 +24,8 @@ import numpy as np
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import ConvKey, Lens
+from detectors.groups import SECOND, ConvKey, Lens
+from detectors.loss import Losses
 from detectors.rules.common import MAX_READ, Bounded, message_finding, rows_of, thinned
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag, Role
@@ -68,6 +69,7 @@ class _Side:
 
     expected: int = -1  # next N(S); -1 unknown
     acked: int = -1  # last N(R) it sent
+    last: int = -1  # ns of its last message
     acks: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=32))  # (N(R), ts), news only
 
     def acked_at(self, number: int) -> int:
@@ -101,6 +103,7 @@ class Iec104Rules:
         self._lossy: set[ConvKey] = set()
         self._active: Bounded[int, tuple[int, int, int, int]] = Bounded(MAX_STREAMS)
         self._parallel: Bounded[tuple[int, int], bool] = Bounded(MAX_STREAMS)
+        self._losses = Losses()
         self._unread = 0
         if baseline is not None:
             self._ask(baseline)
@@ -121,6 +124,7 @@ class Iec104Rules:
         """Findings of one slice."""
         rows, left = thinned(piece.messages[rows_of(piece.messages, self._proto)], MAX_READ)
         found: list[Finding] = []
+        self._losses.see(piece)
         for row in rows:
             self._message(row, found)
         for stream in np.unique(left["stream"]).tolist():
@@ -147,6 +151,7 @@ class Iec104Rules:
                 self._send_sequence(row, link, flags, role, found)
                 self._second_connection(row, stream, flags, found)
             self._receive_sequence(row, link, flags, role, found)
+        link.sides[role].last = int(row["ts"])
         self._convs[int(row["conv"])] += 1
         if len(self._convs) > MAX_STREAMS:
             self._convs.clear()
@@ -245,22 +250,26 @@ class Iec104Rules:
         side = link.sides[role]
         skipped = kind < KIND_S and side.expected >= 0 and int(row["seq"]) != side.expected
         what = "an I-frame" if skipped else "bytes"
-        found.append(
-            self._finding(
-                "iec104-gap",
-                Level.NOTICE if lossy else Level.WARNING,
-                row,
-                f"{what} from {self._src(row)} before this {self._kind(row)} never came by: "
-                "lost by the sensor, or removed on the way",
-                "TCP bytes without a gap" + (" (this site loses some)" if lossy else ""),
-                f"N(S) {row['seq']} instead of {side.expected}" if skipped else "TCP bytes missing",
-                {"visibility": 0.6, "fault": 0.2, "attack": 0.2}
-                if lossy
-                else {"attack": 0.4, "visibility": 0.35, "fault": 0.25},
-                "T0803" if role == Role.CLIENT else "T0804",
-                group=str(role),
-            )
+        finding = self._finding(
+            "iec104-gap",
+            Level.NOTICE if lossy else Level.WARNING,
+            row,
+            f"{what} from {self._src(row)} before this {self._kind(row)} never came by: "
+            "lost by the sensor, or removed on the way",
+            "TCP bytes without a gap" + (" (this site loses some)" if lossy else ""),
+            f"N(S) {row['seq']} instead of {side.expected}" if skipped else "TCP bytes missing",
+            {"visibility": 0.6, "fault": 0.2, "attack": 0.2}
+            if lossy
+            else {"attack": 0.4, "visibility": 0.35, "fault": 0.25},
+            "T0803" if role == Role.CLIENT else "T0804",
+            group=str(role),
         )
+        found.append(self._excused(finding, side, int(row["seq"]) - side.expected if skipped else 1))
+
+    def _excused(self, finding: Finding, side: _Side, frames: int) -> Finding:
+        """Loss explains that ``frames`` of one side never came by."""
+        since = side.last if side.last >= 0 else finding.ts - SECOND
+        return self._losses.weigh(finding, since, frames % MODULUS)
 
     def _send_sequence(self, row: Any, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
         side, number = link.sides[role], int(row["seq"])
@@ -323,7 +332,7 @@ class Iec104Rules:
         if other.expected >= 0:
             ahead = (number - other.expected) % MODULUS
             if 0 < ahead < HALF:
-                self._ack_ahead(row, number, other.expected, found)
+                self._ack_ahead(row, number, other, found)
             elif ahead >= HALF and MODULUS - ahead > K_LIMIT:
                 self._ack_late(row, number, other.expected, found)
         if side.acked >= 0 and 0 < (side.acked - number) % MODULUS < HALF and not link.doubtful:
@@ -333,21 +342,21 @@ class Iec104Rules:
             side.acks.append((number, int(row["ts"])))
         side.acked = number
 
-    def _ack_ahead(self, row: Any, number: int, sent: int, found: list[Finding]) -> None:
-        found.append(
-            self._finding(
-                "iec104-ack-ahead",
-                Level.WARNING,
-                row,
-                f"{self._src(row)} acknowledges up to N(S) {number - 1}, of which the sensor saw "
-                f"only up to {sent - 1}",
-                f"N(R) at most {sent}",
-                f"N(R) {number}",
-                {"attack": 0.4, "visibility": 0.4, "fault": 0.2},
-                "T0830",
-                group=str(int(row["role"])),
-            )
+    def _ack_ahead(self, row: Any, number: int, other: _Side, found: list[Finding]) -> None:
+        sent = other.expected
+        finding = self._finding(
+            "iec104-ack-ahead",
+            Level.WARNING,
+            row,
+            f"{self._src(row)} acknowledges up to N(S) {number - 1}, of which the sensor saw "
+            f"only up to {sent - 1}",
+            f"N(R) at most {sent}",
+            f"N(R) {number}",
+            {"attack": 0.4, "visibility": 0.4, "fault": 0.2},
+            "T0830",
+            group=str(int(row["role"])),
         )
+        found.append(self._excused(finding, other, number - sent))
 
     def _ack_late(self, row: Any, number: int, sent: int, found: list[Finding]) -> None:
         found.append(
