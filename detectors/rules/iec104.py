@@ -10,6 +10,9 @@ A pair of stations may hold several connections, of which one is started (clause
 two of them in turn mean a second controlling station under the address of the first. A connection that
 died says nothing more, so a reconnect after an outage is not that.
 
+Segments that changed places on the way (flag LATE: the bytes fill a hole that TCP's count left) are neither a
+gap nor a repetition.
+
 How gaps are read: bytes missing by TCP's own count that the other side acknowledges did arrive, the
 sensor did not see them (visibility); bytes that nobody acknowledges were removed.
 """
@@ -59,7 +62,8 @@ UNKNOWN_CAUSES: Final = {44: "type", 45: "cause", 46: "common address", 47: "obj
 QUIET_GAPS: Final = 0.001
 """Share of messages with TCP bytes missing, while learning, from which a gap is everyday loss."""
 
-_GAP, _REPEATED = int(Flag.GAP), int(Flag.RETRANSMITTED | Flag.DUPLICATE)
+_GAP, _LATE = int(Flag.GAP), int(Flag.LATE)
+_REPEATED = int(Flag.RETRANSMITTED | Flag.DUPLICATE)
 _MIDSTREAM, _NEGATIVE, _TEST = int(Flag.MIDSTREAM), int(Flag.NEGATIVE), int(Flag.TEST)
 
 
@@ -104,6 +108,7 @@ class Iec104Rules:
         self._active: Bounded[int, tuple[int, int, int, int]] = Bounded(MAX_STREAMS)
         self._parallel: Bounded[tuple[int, int], bool] = Bounded(MAX_STREAMS)
         self._losses = Losses()
+        self._late: Counter[tuple[int, int]] = Counter()
         self._unread = 0
         if baseline is not None:
             self._ask(baseline)
@@ -125,6 +130,8 @@ class Iec104Rules:
         rows, left = thinned(piece.messages[rows_of(piece.messages, self._proto)], MAX_READ)
         found: list[Finding] = []
         self._losses.see(piece)
+        late = rows[rows["flags"] & np.uint32(_LATE) != 0]
+        self._late = Counter(zip(late["stream"].tolist(), late["role"].tolist(), strict=True))
         for row in rows:
             self._message(row, found)
         for stream in np.unique(left["stream"]).tolist():
@@ -246,6 +253,9 @@ class Iec104Rules:
     def _gap(self, row: Any, link: _Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
         if not flags & _GAP:
             return
+        if self._late[(int(row["stream"]), role)] > 0:
+            self._late[(int(row["stream"]), role)] -= 1
+            return  # what was missing came a moment later: two segments changed places on the way
         lossy = self.lens.conv(int(row["conv"])) in self._lossy
         side = link.sides[role]
         skipped = kind < KIND_S and side.expected >= 0 and int(row["seq"]) != side.expected
@@ -279,7 +289,7 @@ class Iec104Rules:
             return
         ahead = (number - expected) % MODULUS
         if ahead >= HALF:
-            if not flags & _REPEATED:
+            if not flags & (_REPEATED | _LATE):
                 self._repeated(row, expected, found)
             return
         side.expected = (number + 1) % MODULUS
@@ -327,7 +337,7 @@ class Iec104Rules:
     def _receive_sequence(self, row: Any, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
         side, number = link.sides[role], int(row["state"])
         other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
-        if number < 0 or flags & _REPEATED:
+        if number < 0 or flags & (_REPEATED | _LATE):
             return
         if other.expected >= 0:
             ahead = (number - other.expected) % MODULUS
