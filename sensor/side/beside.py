@@ -1,9 +1,9 @@
 """tshark beside a live capture: what no native decoder claims, decoded a few seconds later or not at all.
 
-Unclaimed frames are gathered for :data:`GATHER` seconds (or until the budget of a segment is used up),
-written to a small temporary capture, and read by one tshark that ends with it: a tshark that goes on keeps
-624 bytes for every packet it ever saw. That happens in another process (:mod:`sensor.side.worker`); the
-native engine asks for results between its batches and never waits for one.
+Unclaimed frames are gathered for :data:`GATHER` seconds, as many as the budget of a segment allows, in a
+small temporary capture, and read by one tshark that ends with it: a tshark that goes on keeps 624 bytes for
+every packet it ever saw. That happens in another process (:mod:`sensor.side.worker`); the native engine asks
+for results between its batches and never waits for one.
 
 Rows come late: each :data:`DELAY` seconds of capture time after its frame, a constant, so that distances and
 rates in time stay what they were; a result that is later than that comes at once. The generic rows (``udp``,
@@ -129,7 +129,7 @@ class Beside:
     def collect(self, clock: int) -> Rows | None:
         """Rows that are due at ``clock`` (capture time, ns; 0: it stands still), None without any."""
         self._clock = max(self._clock, clock)
-        if self._open is not None and (self._open.full or self._clock - self._open.opened >= GATHER):
+        if self._open is not None and self._clock - self._open.opened >= GATHER:
             self._shut()
         self._turn()
         return self._due(self._clock - DELAY)

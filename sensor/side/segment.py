@@ -58,11 +58,6 @@ class Segment:
         fit = int(np.searchsorted(sizes, MAX_BYTES - self.octets, side="right"))
         return max(0, min(fit, MAX_FRAMES - self.frames))
 
-    @property
-    def full(self) -> bool:
-        """Whether the budget is used up."""
-        return self.frames >= MAX_FRAMES or self.octets >= MAX_BYTES
-
     def add(self, frames: FrameBatch, open_frames: Ints) -> None:
         """Write frames that fit.
 

@@ -113,7 +113,7 @@ def shown(decoded: Decoded, batches: list[MessageBatch]) -> list[tuple[Any, ...]
             names.kind(int(row["proto"]), int(row["kind"])),
             names.endpoint(int(row["src"])),
             names.endpoint(int(row["dst"])),
-            names.conversation(int(row["conv"])),
+            names.conversation(int(row["conv"])).key,
             names.point(int(row["proto"]), int(row["point"])),
             names.text(int(row["name"])),
         )
