@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ def adopt(path: Path, names: Names, frames: npt.NDArray[np.int64], segment: int)
         with np.load(path, allow_pickle=False) as held:
             messages, points = held["messages"], held["points"]
             tables = {name: _strings(held, name) for name in ("endpoints", "texts", "conversations")}
-    except (KeyError, ValueError, EOFError) as error:
+    except (KeyError, ValueError, EOFError, BadZipFile) as error:
         raise ResultError(f"a result that is none ({error})") from None
     _check(messages, points, frames)
     _rename(messages, points, names, tables, segment)

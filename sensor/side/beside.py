@@ -87,6 +87,11 @@ class Beside:
         """Process id of the worker."""
         return self._worker.pid if self._worker else None
 
+    @property
+    def idle(self) -> bool:
+        """Whether no complete segment waits for its rows."""
+        return self._waiting is None and self._running is None
+
     def give(self, frames: FrameBatch, open_frames: npt.NDArray[np.bool_], rows: Rows) -> Rows:
         """Take unclaimed frames; gives the native rows without those that wait for tshark.
 
