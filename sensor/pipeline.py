@@ -23,6 +23,7 @@ from detectors.baseline import Baseline
 from detectors.behaviour import DEFAULT_MODEL, MODELS, Behaviour
 from detectors.calibration import Budget, news_rate
 from detectors.detector import Detector, Learner
+from detectors.engineered import Engineered
 from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
 from detectors.rules.arp import ArpRules
 from detectors.rules.bacnet import BacnetRules
@@ -44,6 +45,7 @@ from detectors.rules.ptp import PtpRules
 from detectors.rules.s7comm import S7Rules
 from detectors.rules.sv import SvRules
 from detectors.rules.tcp import TcpRules
+from detectors.stations import StationNames
 from detectors.tables import FEATURES, TABLES, conv_fields, conv_of
 from detectors.timing import Timing
 from detectors.timing_learner import TimingLearner
@@ -314,9 +316,15 @@ class Detection:
         self.baseline = baseline
         self.lens = Lens(names)
         budget = budget_of(baseline)
+        self._engineered = Engineered(baseline, self.lens)
+        self._station = StationNames(baseline, self._engineered.names)
+        # a station description alone is no list of everybody who may speak
+        lists: list[Detector] = [Allowlist(baseline, self.lens)] if baseline.learned else []
+        known = baseline if baseline.learned else None
         self._detectors: list[Detector] = [
-            Allowlist(baseline, self.lens),
-            *(rule(self.lens, baseline) for rule in RULES),
+            *lists,
+            self._engineered,
+            *(rule(self.lens, known) for rule in RULES),
             Timing(baseline, self.lens, budget),
             Values(baseline, self.lens, budget),
         ]
@@ -339,7 +347,7 @@ class Detection:
         self._tell_counters()
 
     def _keep(self, alerts: list[Alert]) -> list[Alert]:
-        self.alerts += alerts
+        self.alerts += [self._station.apply(alert) for alert in alerts]
         return alerts
 
     def _slice(self, piece: Slice) -> list[Alert]:
@@ -347,7 +355,7 @@ class Detection:
         window = self._windower.push(piece)
         findings = self._window(window) if window is not None else []
         for detector in self._detectors:
-            findings += detector.detect(piece)
+            findings += [f for f in detector.detect(piece) if not self._engineered.explains(f)]
         for finding in sorted(findings, key=lambda finding: finding.ts):
             closed += self._folder.add(finding)
         return closed + self._folder.tick(piece.start / SECOND)
@@ -388,6 +396,11 @@ class Detection:
         counters["window_messages_truncated"] = self._windower.truncated
         self.notes += [f"{name.replace('_', ' ')}: {n}" for name, n in sorted(counters.items()) if n]
         self.notes += [f"no behaviour model for {p}: {why}" for p, why in self._behaviour.skipped.items()]
+        if not self.baseline.learned:
+            self.notes.append(
+                "nothing was learned: judged by the station description (GOOSE, sampled values, MMS clients) "
+                "and by the protocols' rules only"
+            )
         waiting = sum(alert.rule == "not-approved" for alert in self.alerts)
         if waiting:
             self.notes.append(

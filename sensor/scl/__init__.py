@@ -1,1 +1,1 @@
-"""Station description (IEC 61850-6, SCL): read with care, and turned into engineered entries of a baseline."""
+"""Station descriptions (IEC 61850-6, SCL): read with care, turned into engineered entries of a baseline."""

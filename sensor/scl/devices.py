@@ -38,7 +38,7 @@ class _Ied:
 
 def read_station(path: Path) -> Station:
     """Read a station description; raises SclError."""
-    return station_of(document.read(path), path.name)
+    return station_of(document.parse(document.load(path), path.name), path.name)
 
 
 def station_of(root: Node, name: str) -> Station:
@@ -125,7 +125,9 @@ class _Reader:
         addresses = self._network.streams.get((protocol, ied.name, inst, name))
         if not addresses:
             self._station.remark(
-                self._place, node, f"control block {name} of {ied.name} has no address: not expected on the network"
+                self._place,
+                node,
+                f"control block {name} of {ied.name} has no address: not expected on the network",
             )
             return
         members = self._members(ied, sets[data]) if data in sets else []

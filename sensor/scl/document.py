@@ -5,7 +5,7 @@ and texts beyond the limits, what is no XML, and XML that is no SCL. Nothing is 
 that nothing here needs (instance values, private elements, the single line) are dropped while reading.
 
 Namespaces: edition 1, 2 and 2.1 share ``http://www.iec.ch/61850/2003/SCL`` and tell themselves apart by
-``version``, ``revision`` and ``release`` of the root (IEC 61850-6:2009, 8.2.2); files of early tools have no
+``version``, ``revision`` and ``release`` of the root; files of early tools have no
 namespace. What stands in any other namespace than the root's is somebody's extension and is skipped.
 """
 
@@ -45,14 +45,13 @@ class Place:
         return f"{self.name}:{node.sourceline}: {what}"
 
 
-def read(path: Path) -> Node:
-    """Root element of an SCL file; raises SclError."""
+def load(path: Path) -> bytes:
+    """Bytes of a file, no more than one byte beyond the limit; raises SclError."""
     try:
         with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise SclError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return parse(data, path.name)
 
 
 def parse(data: bytes, name: str) -> Node:
@@ -124,7 +123,7 @@ def children(node: Node, *names: str) -> Iterator[Node]:
 
 
 def attribute(node: Node, name: str, default: str = "") -> str:
-    """An attribute without spaces around it, printable, at most 255 characters (IEC 61850-6, 9)."""
+    """An attribute without spaces around it, printable, at most 255 characters."""
     return clean(node.get(name, default))
 
 

@@ -1,8 +1,8 @@
 """What a station description says about the network: devices, published streams, associations.
 
-Read from IEC 61850-6: ``Communication`` (8.6 of edition 1, 9.4 of edition 2) for addresses, ``IED`` (9.3)
-for control blocks, data sets and report clients, ``DataTypeTemplates`` (9.5) for what members look like.
-Names on the wire follow IEC 61850-8-1, 7.3.2: logical device = ``ldName``, else IED name and ``inst``.
+Read from IEC 61850-6:2009: ``Communication`` (9.4) for addresses, ``IED`` (9.3) for control blocks, data sets
+and report clients, ``DataTypeTemplates`` (9.5) for what members look like. A logical device is called
+``ldName`` on the wire, else IED name and ``inst``.
 
 What contradicts itself but can be lived without (an address of the wrong form, a member whose type is not
 described) is a remark with file and line, and the value counts as not said; nothing here raises.
@@ -111,7 +111,7 @@ class Station:
 
 
 def edition(root: Node) -> str:
-    """Edition by version, revision and release of the root (IEC 61850-6:2009 AMD1, 8.2.2)."""
+    """Edition by version, revision and release of the root."""
     version, revision = attribute(root, "version"), attribute(root, "revision")
     release = attribute(root, "release")
     if not version:

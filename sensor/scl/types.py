@@ -38,7 +38,7 @@ TAGS: Final = {
     "EntryTime": BINARY_TIME,
     "Timestamp": UTC_TIME,
 }
-"""ASN.1 tag of each basic type (IEC 61850-8-1:2011, annex A and table 3); others are not checked."""
+"""ASN.1 tag of each basic type (IEC 61850-8-1); others are not checked."""
 
 
 class UnknownType(Exception):
@@ -170,7 +170,9 @@ class Templates:
         if self._steps > MAX_STEPS or self._all_steps > MAX_ALL_STEPS:
             raise UnknownType(f"types that multiply beyond {MAX_STEPS} attributes at {path[:80]}")
         if depth > MAX_NESTING:
-            raise UnknownType(f"types nested deeper than {MAX_NESTING} at {path[:80]}: do they name themselves?")
+            raise UnknownType(
+                f"types nested deeper than {MAX_NESTING} at {path[:80]}: do they name themselves?"
+            )
 
     def _type(self, kind: str, ident: str) -> Any:
         found = self._types.get((kind, ident))

@@ -132,7 +132,7 @@ def _station_bus() -> str:
             "        </GSE>\n      </ConnectedAP>\n"
         )
     made.append(
-        '      <ConnectedAP iedName="GATEWAY" apName="S1">'
+        '      <ConnectedAP iedName="SCADA" apName="S1">'
         f"<Address>{_p('IP', NODES['scada'])}</Address></ConnectedAP>\n    </SubNetwork>\n"
     )
     return "".join(made)
@@ -155,10 +155,10 @@ def _ied(key: str) -> str:
         f'            <DataSet name="{data}">\n{members}            </DataSet>\n'
         f'            <ReportControl name="rcb1" datSet="{data}" rptID="{name}" confRev="1" buffered="true">'
         '<TrgOps dchg="true"/><OptFields seqNum="true"/><RptEnabled max="1">'
-        '<ClientLN iedName="GATEWAY" apRef="S1" ldInst="LD0" lnClass="IHMI" lnInst="1"/>'
+        '<ClientLN iedName="SCADA" apRef="S1" ldInst="LD0" lnClass="IHMI" lnInst="1"/>'
         "</RptEnabled></ReportControl>\n"
         f'            <GSEControl name="{control}" datSet="{data}" confRev="1" appID="{block.go_id}" '
-        f'desc={quoteattr(description)}>{others}</GSEControl>\n          </LN0>\n{nodes}'
+        f"desc={quoteattr(description)}>{others}</GSEControl>\n          </LN0>\n{nodes}"
         "        </LDevice>\n    </Server></AccessPoint>\n  </IED>\n"
     )
 
@@ -173,7 +173,7 @@ def _fcda(member: Fcda) -> str:
 
 def _client() -> str:
     return (
-        '  <IED name="GATEWAY" desc="Station computer" manufacturer="Lab" type="tests.lab">\n'
+        '  <IED name="SCADA" desc="Station computer" manufacturer="Lab" type="tests.lab">\n'
         '    <AccessPoint name="S1"><LN lnClass="IHMI" inst="1" lnType="LLN0"/></AccessPoint>\n  </IED>\n'
     )
 
