@@ -85,7 +85,10 @@ class Baseline:
         notes = [str(note) for note in self.params.get("notes", [])]
         described = [str(source.get("file")) for source in self.params.get("scl", [])]
         if described:
-            streams, rest = len(self.tables["control_blocks"]), "" if self.learned else "; nothing was learned"
+            streams, rest = (
+                len(self.tables["control_blocks"]),
+                "" if self.learned else "; nothing was learned",
+            )
             notes.append(f"{streams} published streams are engineered by {', '.join(described)}{rest}")
         if waiting:
             kinds = "kind of message waits" if waiting == 1 else "kinds of message wait"

@@ -76,6 +76,7 @@ class Engineered:
         self._known |= {row.sub for row in baseline.rows("conversations") if row.protocol == SV}
         self._ids = {name: _protocol(lens, name) for name in (GOOSE, SV)}
         self._fine: set[tuple[Any, ...]] = set()
+        self._fine_forms: set[tuple[int, int]] = set()
         self._began = self._clock = -1
         self.refused: Counter[str] = Counter()
 
@@ -262,17 +263,25 @@ class Engineered:
     def _values(
         self, rows: npt.NDArray[Any], numbers: npt.NDArray[np.intp], piece: Slice, found: list[Finding]
     ) -> None:
-        """Number and types of a data set's values, in changes of state and once per stream and slice."""
+        """Number and types of a data set's values; each form of each stream is judged once."""
         points = piece.points
-        chosen = np.r_[True, rows["conv"][1:] != rows["conv"][:-1]] | (rows["kind"] == 1)
-        for row, number in zip(rows[chosen], numbers[chosen].tolist(), strict=True):
-            blocks = self._blocks.get((GOOSE, self.lens.conv(int(row["conv"]))[4]))
-            if not blocks or blocks[0].values < 0 or int(row["count"]) != blocks[0].entries:
+        low, high = np.searchsorted(points["message"], [numbers, numbers + 1])
+        forms = _forms(points, low, high)
+        new = np.r_[True, (rows["conv"][1:] != rows["conv"][:-1]) | (forms[1:] != forms[:-1])]
+        for at in np.flatnonzero(new).tolist():
+            row, key = rows[at], (int(rows["conv"][at]), int(forms[at]))
+            if key in self._fine_forms:
                 continue
-            low, high = np.searchsorted(points["message"], [number, number + 1])
-            wrong = blocks[0].mistyped(points["kind"][low:high])
-            if wrong and len(found) < MAX_TOLD:
-                found.append(self._data(np.array([row]), blocks[0], wrong))
+            blocks = self._blocks.get((GOOSE, self.lens.conv(key[0])[4]))
+            wrong = None
+            if blocks and blocks[0].values >= 0 and int(row["count"]) == blocks[0].entries:
+                wrong = blocks[0].mistyped(points["kind"][low[at] : high[at]])
+                if wrong and len(found) < MAX_TOLD:
+                    found.append(self._data(np.array([row]), blocks[0], wrong))
+            elif blocks and blocks[0].values >= 0:
+                continue  # another number of entries has been said already
+            if wrong is None and len(self._fine_forms) < MAX_FINE:
+                self._fine_forms.add(key)
 
     def _data(self, rows: npt.NDArray[Any], block: Block, wrong: Deviation) -> Finding:
         what, due, came = wrong
@@ -422,6 +431,16 @@ class Engineered:
             max(block.vlan, 0),
         )
         return made
+
+
+_WEIGHTS: Final = np.random.default_rng(61850).integers(1, 2**63, (256, 64), np.int64, endpoint=False)
+
+
+def _forms(points: npt.NDArray[Any], low: npt.NDArray[Any], high: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """A number for the sequence of types of each message's values (sum of weights by type and place)."""
+    weights = _WEIGHTS[points["kind"] & 0xFF, points["point"] & 0x3F] * ((points["point"] & 0xFFC0) | 1)
+    sums = np.r_[np.int64(0), np.cumsum(weights)]
+    return np.asarray((sums[high] - sums[low]) * 4_099 + (high - low), np.int64)
 
 
 def _own_words(protocol: str, row: Any) -> tuple[Any, ...]:

@@ -62,7 +62,10 @@ def parse(data: bytes, name: str) -> Node:
     try:
         root = _walk(data, place)
     except etree.XMLSyntaxError as error:
-        raise place.error(error.lineno, f"no well-formed XML: {error.msg}", "Export it again") from error
+        # once a piece of the tree was read, lxml says "no element found" and keeps the reason in its log
+        last = None if error.lineno else error.error_log.last_error
+        line, what = (last.line, last.message) if last else (error.lineno, error.msg)
+        raise place.error(line, f"no well-formed XML: {what}", "Export it again") from error
     except (etree.LxmlError, ValueError, LookupError) as error:
         raise place.error(None, f"cannot be read as XML: {error}", "Export it again") from error
     if local(root) != "SCL":

@@ -142,13 +142,14 @@ class Templates:
                 continue
             below = self._type("DOType", attribute(child, "type"))
             for number in self._elements(child):
+                self._check(depth, name)
                 yield from self._constrained(below, constraint, name + number, depth + 1)
 
     def _value(self, node: Node, path: str, depth: int, one: bool = False) -> Iterator[Leaf]:
         """Leaves of an attribute; ``one`` when an index picks a single element of an array."""
-        self._check(depth, path)
         basic = attribute(node, "bType")
         for number in [""] if one else self._elements(node):
+            self._check(depth, path)
             if basic != "Struct":
                 yield Leaf(path + number, basic, TAGS.get(basic, 0))
                 continue
