@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from detectors.tables import STR, TABLES, TRUST, Origin, Table, text_numbers
+from detectors.tables import STR, TABLES, TRUST, Origin, Table, records, text_numbers
 
 FORMAT: Final = 2
 """1: up to what was learned; 2: with the tables of a station description and the audit trail."""
@@ -115,7 +115,27 @@ class Baseline:
         review.loc[chosen, "origin"] = Origin.APPROVED.value
         for column, text in (("who", who), ("why", why), ("when", when)):
             review.loc[chosen, column] = text
+        for row in review[chosen].itertuples(index=False):
+            what = f"{row.name}, {row.client} to {row.server} ({row.protocol}): {row.points}"
+            self.note(when, str(row.id), "approved", who, why, "not-approved", what)
         return sorted(review.loc[chosen, "id"])
+
+    def note(self, when: str, ident: str, action: str, who: str, why: str, rule: str, what: str) -> None:
+        """Add a line to the audit trail; two equal decisions about one thing in one second are one."""
+        table = TABLES["audit"]
+        new = {
+            "when": when,
+            "id": ident,
+            "action": action,
+            "who": who,
+            "why": why,
+            "rule": rule,
+            "what": what,
+        }
+        old = [
+            row for row in records(self.tables["audit"]) if any(row[key] != new[key] for key in table.keys)
+        ]
+        self.tables["audit"] = table.frame([*old, new])
 
     def to_bytes(self) -> bytes:
         """The archive; equal baselines give equal bytes."""

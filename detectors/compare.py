@@ -20,7 +20,7 @@ from detectors.tables import ENGINEERED, TABLES, TRUST, Join, Table
 MAX_CHAIN = 256
 """Most blocks that a joined cell keeps; the largest extremes of the older ones stay."""
 
-DIFF_TABLES = ("assets", "conversations", "kinds", "points", "publishers", "review", *ENGINEERED)
+DIFF_TABLES = ("assets", "conversations", "kinds", "points", "publishers", "review", "accepted", *ENGINEERED)
 SUM_PARAMS = ("learned_s", "packets", "messages")
 
 

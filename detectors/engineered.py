@@ -3,7 +3,7 @@
 Needs no learning. The tables come from ``gridwarden scl import``. Judged are GOOSE, sampled values and the
 clients of engineered MMS servers; a description of single IEDs (CID, IID, ICD) speaks of their streams only,
 a complete one (SCD) also makes a stranger of every stream that it does not list. Where description and
-learning disagree, the description is right; what a person approved counts as described.
+learning disagree, the description is right.
 
 Not compared: VLAN priority (the messages do not carry it), and a VLAN that is missing (mirror ports take tags
 off). Who sends a stream is seldom in a description: the first source heard is taken for the publisher, all
@@ -26,7 +26,6 @@ from detectors.detector import LinkFinding
 from detectors.engineered_clients import Clients
 from detectors.groups import SECOND, Lens
 from detectors.rules.common import message_finding, rows_of
-from detectors.tables import Origin
 from grid_profiles.vocabulary import Flag
 
 MAX_FINE: Final = 65_536
@@ -67,11 +66,6 @@ class Engineered:
         self._complete = any(source.get("complete") for source in sources)
         self._file = ", ".join(str(source.get("file", "")) for source in sources) or "the station description"
         self._covered = {protocol for protocol, _ in self._blocks}
-        self._approved = {
-            (row.point, row.source, row.conf_rev, row.dataset, row.go_id, row.entries)
-            for row in baseline.rows("publishers")
-            if row.origin == Origin.APPROVED.value
-        }
         self._known = {row.point for row in baseline.rows("publishers")}
         self._known |= {row.sub for row in baseline.rows("conversations") if row.protocol == SV}
         self._ids = {name: _protocol(lens, name) for name in (GOOSE, SV)}
@@ -160,8 +154,6 @@ class Engineered:
         row, source = rows[0], self.lens.names.endpoint(int(rows[0]["src"]))
         if blocks is None:
             return self._unknown(protocol, rows, conv[4], source)
-        if self._observed(row, conv[4], source) in self._approved:
-            return []
         made = []
         block = min(blocks, key=lambda block: len(block.misdirected(conv)))
         if wrong := block.misdirected(conv):
@@ -171,17 +163,6 @@ class Engineered:
         if foreign := self._publishers.foreign(block, source, trusted=not made):
             made.append(self._publisher(rows, block, source, foreign))
         return made
-
-    def _observed(self, row: Any, ref: str, source: str) -> tuple[Any, ...]:
-        text = self.lens.names.text
-        return (
-            ref,
-            source,
-            int(row["cause"]),
-            text(int(row["name"])),
-            text(int(row["ident"])),
-            int(row["count"]),
-        )
 
     def _said(self, protocol: str, row: Any, piece: Slice) -> dict[str, Any]:
         """What a message says of its own configuration, in the words of the table."""

@@ -289,6 +289,19 @@ TABLES: Final[dict[str, Table]] = {
         }
     ),
     **ENGINEERED,
+    "accepted": Table(
+        {
+            "rule": (STR, Join.KEY),
+            **CONV,
+            "pair": (INT, Join.KEY),  # 1: all conversations of this protocol between the two hosts
+            "group": (STR, Join.KEY),
+            "item": (STR, Join.KEY),
+            "observed": (STR, Join.KEY),
+            "id": (STR, Join.FIRST),  # of the alert
+            **ORIGIN,
+        },
+        since=2,
+    ),
     "audit": Table(
         {
             "when": (STR, Join.KEY),
@@ -302,6 +315,11 @@ TABLES: Final[dict[str, Table]] = {
         since=2,
     ),
 }
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table as dictionaries, ready for :meth:`Table.frame`."""
+    return [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]
 
 
 def conv_fields(key: tuple[str, str, str, int, str, int]) -> dict[str, Any]:

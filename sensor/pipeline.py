@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from detectors.acceptance import Accepted
 from detectors.alerts import Folder, by_start, incidents_of
 from detectors.allowlist import Allowlist
 from detectors.allowlist_learner import AllowlistLearner
@@ -317,6 +318,7 @@ class Detection:
         self.lens = Lens(names)
         budget = budget_of(baseline)
         self._engineered = Engineered(baseline, self.lens)
+        self._accepted = Accepted(baseline, self.lens)
         self._station = StationNames(baseline, self._engineered.names)
         # a station description alone is no list of everybody who may speak
         lists: list[Detector] = [Allowlist(baseline, self.lens)] if baseline.learned else []
@@ -356,6 +358,7 @@ class Detection:
         findings = self._window(window) if window is not None else []
         for detector in self._detectors:
             findings += [f for f in detector.detect(piece) if not self._engineered.explains(f)]
+        findings = [finding for finding in findings if not self._accepted.covers(finding)]
         for finding in sorted(findings, key=lambda finding: finding.ts):
             closed += self._folder.add(finding)
         return closed + self._folder.tick(piece.start / SECOND)
@@ -396,6 +399,12 @@ class Detection:
         counters["window_messages_truncated"] = self._windower.truncated
         self.notes += [f"{name.replace('_', ' ')}: {n}" for name, n in sorted(counters.items()) if n]
         self.notes += [f"no behaviour model for {p}: {why}" for p, why in self._behaviour.skipped.items()]
+        silenced = sum(self._accepted.silenced.values())
+        if silenced:
+            rules = ", ".join(sorted(self._accepted.silenced))
+            self.notes.append(
+                f"{silenced} messages stayed silent because a person accepted the same before: {rules}"
+            )
         if not self.baseline.learned:
             self.notes.append(
                 "nothing was learned: judged by the station description (GOOSE, sampled values, MMS clients) "

@@ -27,6 +27,8 @@ COMMANDS: Final[dict[str, str]] = {
     "detect": "Find what departs from a baseline or breaks a standard.",
     "evaluate": "Compare detections with labelled events.",
     "baseline": "Show, compare and merge baselines.",
+    "accept": "Accept alerts: the same traffic is silent afterwards.",
+    "reject": "Reject what alerts are about; take an acceptance back.",
     "scl": "Import and show station descriptions (SCD, CID, IID, ICD).",
     "profiles": "List, show and check protocol profiles.",
     "doctor": "Check that this machine has what the sensor needs.",
