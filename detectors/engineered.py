@@ -25,7 +25,8 @@ from detectors.described import GOOSE, NAME, SV, Block, Deviation, Publishers, b
 from detectors.detector import LinkFinding
 from detectors.engineered_clients import Clients
 from detectors.groups import SECOND, Lens
-from detectors.rules.common import message_finding, rows_of
+from detectors.rules.common import message_finding, protocol_numbers
+from detectors.rules.shared import protocol_number
 from grid_profiles.vocabulary import Flag
 
 MAX_FINE: Final = 65_536
@@ -68,7 +69,7 @@ class Engineered:
         self._covered = {protocol for protocol, _ in self._blocks}
         self._known = {row.point for row in baseline.rows("publishers")}
         self._known |= {row.sub for row in baseline.rows("conversations") if row.protocol == SV}
-        self._ids = {name: _protocol(lens, name) for name in (GOOSE, SV)}
+        self._ids = {name: protocol_number(lens, name) for name in (GOOSE, SV)}
         self._fine: set[tuple[Any, ...]] = set()
         self._fine_forms: set[tuple[int, int]] = set()
         self._began = self._clock = -1
@@ -91,11 +92,11 @@ class Engineered:
         found: list[Finding] = []
         for protocol, ident in self._ids.items():
             if protocol in self._covered:
-                numbers = rows_of(piece.messages, ident)
+                numbers = protocol_numbers(piece, ident)
                 numbers = numbers[piece.messages["flags"][numbers] & _SKIP == 0]
                 if len(numbers):
                     self._stream_rows(protocol, numbers, piece, found)
-        found += self._clients.detect(piece.messages)
+        found += self._clients.detect(piece)
         found += self._silences(piece.end)
         if len(found) > MAX_TOLD:
             self.refused["engineered_findings"] += len(found) - MAX_TOLD
@@ -433,10 +434,3 @@ def _own_words(protocol: str, row: Any) -> tuple[Any, ...]:
 
 def _listed(wrong: list[Deviation]) -> str:
     return "; ".join(f"{name} {came}, engineered is {due}" for name, due, came in wrong)
-
-
-def _protocol(lens: Lens, name: str) -> int:
-    try:
-        return lens.names.protocol_id(name)
-    except KeyError:
-        return -1

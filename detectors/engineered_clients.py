@@ -11,12 +11,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Level
+from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.described import NAME
 from detectors.groups import Lens
 from detectors.news import observed, technique
-from detectors.rules.common import message_finding, rows_of
+from detectors.rules.common import message_finding, protocol_rows
+from detectors.rules.shared import protocol_number
 from detectors.tables import Origin
 
 MMS: Final = "mms"
@@ -32,7 +33,7 @@ class Clients:
 
     def __init__(self, baseline: Baseline, lens: Lens) -> None:
         self.lens = lens
-        self._proto = _protocol(lens)
+        self._proto = protocol_number(lens, MMS)
         self._servers = {
             row.address: row.ied for row in baseline.rows("devices") if row.server and row.address
         }
@@ -60,11 +61,11 @@ class Clients:
             return rule in NEWS
         return protocol == MMS and rule in ("new-host", "new-conversation", "new-command-source")
 
-    def detect(self, messages: npt.NDArray[Any]) -> list[Finding]:
-        """Findings of one slice's messages."""
+    def detect(self, piece: Slice) -> list[Finding]:
+        """Findings of one slice."""
         if not self._servers:
             return []
-        rows = messages[rows_of(messages, self._proto)]
+        rows = protocol_rows(piece, self._proto)
         found = []
         for conv in np.unique(rows["conv"]).tolist():
             if conv in self._fine:
@@ -111,10 +112,3 @@ class Clients:
         )
         made.hold = HOLD
         return made
-
-
-def _protocol(lens: Lens) -> int:
-    try:
-        return lens.names.protocol_id(MMS)
-    except KeyError:
-        return -1
