@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from detectors.acceptance import scope_of
 from detectors.base import Alert, Finding, Incident, Level
 from detectors.detector import LinkFinding
 from detectors.groups import MAX_FRAMES, SECOND, Lens, is_group_address
@@ -155,6 +156,7 @@ class Folder:
         alert.reading = max(alert.readings, key=lambda name: alert.readings[name])
         if len(entry.items) > 1:
             alert.observed = f"{alert.observed}; {_listed(list(entry.items))}"
+        alert.scope["items"] = list(entry.items)
         self.given += 1
         return alert
 
@@ -183,6 +185,7 @@ class Folder:
             p_value=None if np.isnan(finding.p_value) else float(finding.p_value),
             count=finding.count,
             frames=finding.frames[:MAX_FRAMES],
+            scope=scope_of(finding, self.lens),
         )
 
 

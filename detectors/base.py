@@ -173,7 +173,8 @@ class Alert:
     """De-duplicated findings, in text, ready for the store, a SOC and the JSON output.
 
     Field names are the JSON keys of ``gridwarden detect --json``; ``start`` and ``end`` are epoch
-    seconds. ``frames`` holds at most 20 frame numbers. ``p_value`` is None for rules.
+    seconds. ``frames`` holds at most 20 frame numbers. ``p_value`` is None for rules. ``scope`` says what
+    ``gridwarden accept`` would accept: ``conv``, ``pair``, ``group``, ``items``, ``observed``.
     """
 
     id: str
@@ -197,6 +198,7 @@ class Alert:
     frames: list[int]
     incident: str = ""
     readings: dict[str, float] = field(default_factory=dict)
+    scope: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -21,9 +21,11 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from detectors.tables import STR, TABLES, TRUST, Origin, Table, text_numbers
+from detectors.tables import STR, TABLES, TRUST, Origin, Table, records, text_numbers
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""1: up to what was learned; 2: with the tables of a station description and the audit trail."""
+
 EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 MAX_ARCHIVE: Final = 256 << 20
 MAX_MEMBER: Final = 256 << 20
@@ -48,7 +50,8 @@ class Baseline:
         One per entry of ``tables.TABLES``.
     params : dict
         JSON values: ``false_alarms_per_day``, ``model``, ``seed``, ``learned_s`` (seconds of capture
-        time), ``packets``, ``messages``, ``window_s``, ``maturity``, ``max_idle_s``, ``notes``.
+        time), ``packets``, ``messages``, ``window_s``, ``maturity``, ``max_idle_s``, ``notes``, ``scl``
+        (station descriptions: ``file``, ``sha256``, ``edition``, ``id``, ``revision``, ``complete``).
     created_from : list of dict
         Captures it was learned from: ``name``, ``first``, ``last``, ``packets``.
     tool : str
@@ -66,6 +69,11 @@ class Baseline:
         """Rows of a table as named tuples."""
         return self.tables[table].itertuples(index=False)
 
+    @property
+    def learned(self) -> bool:
+        """Whether traffic was learned; a baseline may hold a station description alone."""
+        return float(self.params.get("learned_s", 0.0)) > 0 or len(self.tables["conversations"]) > 0
+
     def pending(self) -> pd.DataFrame:
         """Dangerous messages seen while learning that nobody has approved yet."""
         review = self.tables["review"]
@@ -75,6 +83,13 @@ class Baseline:
         """What to know before trusting it: the notes of learning, and what waits for approval now."""
         waiting = len(self.pending())
         notes = [str(note) for note in self.params.get("notes", [])]
+        described = [str(source.get("file")) for source in self.params.get("scl", [])]
+        if described:
+            streams, rest = (
+                len(self.tables["control_blocks"]),
+                "" if self.learned else "; nothing was learned",
+            )
+            notes.append(f"{streams} published streams are engineered by {', '.join(described)}{rest}")
         if waiting:
             kinds = "kind of message waits" if waiting == 1 else "kinds of message wait"
             notes.append(f"{waiting} dangerous {kinds} for approval (`gridwarden baseline approve`)")
@@ -100,7 +115,27 @@ class Baseline:
         review.loc[chosen, "origin"] = Origin.APPROVED.value
         for column, text in (("who", who), ("why", why), ("when", when)):
             review.loc[chosen, column] = text
+        for row in review[chosen].itertuples(index=False):
+            what = f"{row.name}, {row.client} to {row.server} ({row.protocol}): {row.points}"
+            self.note(when, str(row.id), "approved", who, why, "not-approved", what)
         return sorted(review.loc[chosen, "id"])
+
+    def note(self, when: str, ident: str, action: str, who: str, why: str, rule: str, what: str) -> None:
+        """Add a line to the audit trail; two equal decisions about one thing in one second are one."""
+        table = TABLES["audit"]
+        new = {
+            "when": when,
+            "id": ident,
+            "action": action,
+            "who": who,
+            "why": why,
+            "rule": rule,
+            "what": what,
+        }
+        old = [
+            row for row in records(self.tables["audit"]) if any(row[key] != new[key] for key in table.keys)
+        ]
+        self.tables["audit"] = table.frame([*old, new])
 
     def to_bytes(self) -> bytes:
         """The archive; equal baselines give equal bytes."""
@@ -175,11 +210,12 @@ def _read(archive: zipfile.ZipFile, name: str) -> Baseline:
     if len(present) != len(infos):
         raise BaselineError(f"{name}: two members of the same name, refused")
     manifest = _object(_member(archive, present, MANIFEST, MAX_SMALL, name), MANIFEST, name)
-    _check_format(manifest, name)
-    expected = {PARAMS, *(f"tables/{table}.csv" for table in TABLES)}
+    version = _check_format(manifest, name)
+    known = {key: table for key, table in TABLES.items() if table.since <= version}
+    expected = {PARAMS, *(f"tables/{table}.csv" for table in known)}
     sums = manifest.get("sha256")
     if not isinstance(sums, dict) or set(sums) != expected:
-        raise BaselineError(f"{name}: {MANIFEST} does not list the members of a format {FORMAT} baseline")
+        raise BaselineError(f"{name}: {MANIFEST} does not list the members of a format {version} baseline")
     foreign = set(present) - expected - {MANIFEST}
     if foreign:
         raise BaselineError(f"{name}: foreign member {sorted(foreign)[0]!r}, refused")
@@ -187,7 +223,10 @@ def _read(archive: zipfile.ZipFile, name: str) -> Baseline:
     for member, data in members.items():
         if hashlib.sha256(data).hexdigest() != sums[member]:
             raise BaselineError(f"{name}: {member} was changed or damaged (checksum differs); learn again")
-    tables = {key: _table(key, table, members[f"tables/{key}.csv"], name) for key, table in TABLES.items()}
+    tables = {
+        key: _table(key, table, members[f"tables/{key}.csv"], name) if key in known else table.empty()
+        for key, table in TABLES.items()
+    }
     created = manifest.get("created_from")
     return Baseline(
         tables,
@@ -197,7 +236,7 @@ def _read(archive: zipfile.ZipFile, name: str) -> Baseline:
     )
 
 
-def _check_format(manifest: dict[str, Any], name: str) -> None:
+def _check_format(manifest: dict[str, Any], name: str) -> int:
     version = manifest.get("format")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise BaselineError(f"{name}: {MANIFEST} names no format")
@@ -206,6 +245,7 @@ def _check_format(manifest: dict[str, Any], name: str) -> None:
             f"{name}: format {version}, written by gridwarden {manifest.get('tool', '?')}; "
             f"this program reads up to format {FORMAT}. Update gridwarden"
         )
+    return version
 
 
 def _member(

@@ -2,7 +2,8 @@
 
 Merging adds counts, moments and histograms, joins allow-lists, and keeps the most trusted origin of each
 entry (engineered, approved, learned, proposed). What only one of them knows stays as it is. A merged
-baseline has the knob and the model of the first.
+baseline has the knob and the model of the first, and the first one's description of an IED that both
+describe.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import Any
 import pandas as pd
 
 from detectors.baseline import Baseline
-from detectors.tables import TABLES, TRUST, Join, Table
+from detectors.tables import ENGINEERED, TABLES, TRUST, Join, Table
 
 MAX_CHAIN = 256
 """Most blocks that a joined cell keeps; the largest extremes of the older ones stay."""
 
-DIFF_TABLES = ("assets", "conversations", "kinds", "points", "publishers", "review")
+DIFF_TABLES = ("assets", "conversations", "kinds", "points", "publishers", "review", "accepted", *ENGINEERED)
 SUM_PARAMS = ("learned_s", "packets", "messages")
 
 
@@ -28,7 +29,7 @@ class Change:
     """One entry that only one baseline has, or that both have with another origin."""
 
     table: str
-    change: str  # added, removed, origin
+    change: str  # added, removed, origin, changed
     entry: dict[str, Any]
     note: str = ""
 
@@ -48,6 +49,26 @@ def diff(old: Baseline, new: Baseline) -> list[Change]:
             for key in before
             if key in after and before[key] != after[key]
         ]
+    for name in ENGINEERED:
+        changes += _rewritten(name, old.tables[name], new.tables[name])
+    return changes
+
+
+def _rewritten(name: str, old: pd.DataFrame, new: pd.DataFrame) -> list[Change]:
+    """Entries that are engineered otherwise than before: what changed from what to what."""
+    keys = TABLES[name].keys
+    before = {tuple(row[key] for key in keys): row for row in old.to_dict("records")}
+    changes = []
+    for row in new.to_dict("records"):
+        key = tuple(row[key] for key in keys)
+        known = before.get(key, row)
+        notes = [
+            f"{column} {known[column]} to {row[column]}"
+            for column in TABLES[name].columns
+            if column != "origin" and known[column] != row[column]
+        ]
+        if notes:
+            changes.append(Change(name, "changed", _entry(keys, key), ", ".join(notes)))
     return changes
 
 
@@ -62,14 +83,34 @@ def _entry(keys: list[str], key: tuple[Any, ...]) -> dict[str, Any]:
 
 def merge(first: Baseline, second: Baseline) -> Baseline:
     """Both as one; neither is changed."""
-    tables = {name: _merge(table, first.tables[name], second.tables[name]) for name, table in TABLES.items()}
+    rest = _described_once(first, second)
+    tables = {
+        name: _merge(table, first.tables[name], rest.get(name, second.tables[name]))
+        for name, table in TABLES.items()
+    }
     params = dict(second.params) | dict(first.params)
     for name in SUM_PARAMS:
         params[name] = first.params.get(name, 0) + second.params.get(name, 0)
     params["max_idle_s"] = max(first.params.get("max_idle_s", 0.0), second.params.get("max_idle_s", 0.0))
     params["notes"] = sorted({*first.params.get("notes", []), *second.params.get("notes", [])})
+    described = {str(source.get("file")) for source in first.params.get("scl", [])}
+    scl = [source for source in second.params.get("scl", []) if str(source.get("file")) not in described]
+    if scl or described:
+        params["scl"] = [*first.params.get("scl", []), *scl]
     sources = [*first.created_from, *(s for s in second.created_from if s not in first.created_from)]
     return Baseline(tables, params, sources, first.tool)
+
+
+def _described_once(first: Baseline, second: Baseline) -> dict[str, pd.DataFrame]:
+    """The engineered rows of ``second`` about IEDs that ``first`` does not describe."""
+    devices = first.tables["devices"]
+    mine = {*first.tables["control_blocks"]["ied"], *devices["ied"][devices["server"] == 1]}
+    kept = {}
+    for name in ENGINEERED:
+        table = second.tables[name]
+        owner = "server_ied" if name == "associations" else "ied"
+        kept[name] = table[~table[owner].isin(mine)]
+    return kept
 
 
 def _merge(table: Table, first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:

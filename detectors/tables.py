@@ -42,9 +42,10 @@ STR, INT, FLOAT = "str", "int64", "float64"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Layout of one table: column name to (dtype, join)."""
+    """Layout of one table: column name to (dtype, join); ``since``: first format of the archive with it."""
 
     columns: dict[str, tuple[str, Join]]
+    since: int = 1
 
     @property
     def keys(self) -> list[str]:
@@ -116,6 +117,76 @@ FEATURES: Final = (
     "value_changes",
 )
 """Window features of a conversation; ``sensor/features`` computes them and documents each."""
+
+ENGINEERED: Final[dict[str, Table]] = {
+    "devices": Table(
+        {
+            "ied": (STR, Join.KEY),
+            "access_point": (STR, Join.KEY),
+            "subnetwork": (STR, Join.KEY),
+            "address": (STR, Join.FIRST),
+            "mac": (STR, Join.FIRST),
+            "server": (INT, Join.FIRST),  # 1: it has a server (MMS)
+            "manufacturer": (STR, Join.FIRST),
+            "type": (STR, Join.FIRST),
+            "description": (STR, Join.FIRST),
+            **ORIGIN,
+        },
+        since=2,
+    ),
+    "control_blocks": Table(
+        {
+            "protocol": (STR, Join.KEY),
+            "ref": (STR, Join.KEY),  # as on the wire: gocbRef, svID
+            "access_point": (STR, Join.KEY),
+            "subnetwork": (STR, Join.KEY),
+            "ied": (STR, Join.FIRST),
+            "block": (STR, Join.FIRST),  # reference of the control block
+            "description": (STR, Join.FIRST),
+            "destination": (STR, Join.FIRST),
+            "appid": (INT, Join.FIRST),  # -1 and "" everywhere: not said
+            "vlan": (INT, Join.FIRST),
+            "priority": (INT, Join.FIRST),
+            "dataset": (STR, Join.FIRST),
+            "go_id": (STR, Join.FIRST),
+            "conf_rev": (INT, Join.FIRST),
+            "entries": (INT, Join.FIRST),  # members of the data set
+            "values": (INT, Join.FIRST),  # values they are sent as
+            "min_ms": (FLOAT, Join.FIRST),
+            "max_ms": (FLOAT, Join.FIRST),
+            "rate": (INT, Join.FIRST),
+            "rate_mode": (STR, Join.FIRST),
+            "asdus": (INT, Join.FIRST),
+            "subscribers": (STR, Join.FIRST),
+            **ORIGIN,
+        },
+        since=2,
+    ),
+    "dataset_entries": Table(
+        {
+            "protocol": (STR, Join.KEY),
+            "ref": (STR, Join.KEY),
+            "entry": (INT, Join.KEY),  # position among the values, as in a point's name
+            "ied": (STR, Join.FIRST),
+            "name": (STR, Join.FIRST),
+            "type": (STR, Join.FIRST),
+            "tag": (INT, Join.FIRST),  # of ASN.1; 0 any
+            **ORIGIN,
+        },
+        since=2,
+    ),
+    "associations": Table(
+        {
+            "client": (STR, Join.KEY),
+            "server": (STR, Join.KEY),
+            "client_ied": (STR, Join.KEY),
+            "server_ied": (STR, Join.KEY),
+            **ORIGIN,
+        },
+        since=2,
+    ),
+}
+"""What a station description says; what was seen stands in the other tables."""
 
 TABLES: Final[dict[str, Table]] = {
     "assets": Table({"address": (STR, Join.KEY), **SPAN, **COUNT, **ORIGIN}),
@@ -217,7 +288,38 @@ TABLES: Final[dict[str, Table]] = {
             **COUNT,
         }
     ),
+    **ENGINEERED,
+    "accepted": Table(
+        {
+            "rule": (STR, Join.KEY),
+            **CONV,
+            "pair": (INT, Join.KEY),  # 1: all conversations of this protocol between the two hosts
+            "group": (STR, Join.KEY),
+            "item": (STR, Join.KEY),
+            "observed": (STR, Join.KEY),
+            "id": (STR, Join.FIRST),  # of the alert
+            **ORIGIN,
+        },
+        since=2,
+    ),
+    "audit": Table(
+        {
+            "when": (STR, Join.KEY),
+            "id": (STR, Join.KEY),
+            "action": (STR, Join.KEY),
+            "who": (STR, Join.FIRST),
+            "why": (STR, Join.FIRST),
+            "rule": (STR, Join.FIRST),
+            "what": (STR, Join.FIRST),
+        },
+        since=2,
+    ),
 }
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table as dictionaries, ready for :meth:`Table.frame`."""
+    return [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]
 
 
 def conv_fields(key: tuple[str, str, str, int, str, int]) -> dict[str, Any]:

@@ -8,6 +8,7 @@
     │   ├── CaptureError        capture file (file and byte offset)
     │   ├── InterfaceError      network interface
     │   ├── BaselineError       baseline archive
+    │   ├── SclError            station description (file and line)
     │   ├── LabelsError         labels table (file and line)
     │   └── ProfileError        profile (file, key, value)   -- grid_profiles.schema
     ├── MissingToolError    4   tshark missing, no rights, disk full
@@ -60,6 +61,10 @@ class CaptureError(InputError):
 
 class InterfaceError(InputError):
     """A network interface that does not exist, or whose frames cannot be read."""
+
+
+class SclError(InputError):
+    """A station description (SCL) that cannot be read; the message names file and line."""
 
 
 class LabelsError(InputError):

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from detectors.acceptance import Accepted
 from detectors.alerts import Folder, by_start, incidents_of
 from detectors.allowlist import Allowlist
 from detectors.allowlist_learner import AllowlistLearner
@@ -23,6 +24,7 @@ from detectors.baseline import Baseline
 from detectors.behaviour import DEFAULT_MODEL, MODELS, Behaviour
 from detectors.calibration import Budget, news_rate
 from detectors.detector import Detector, Learner
+from detectors.engineered import Engineered
 from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
 from detectors.rules.arp import ArpRules
 from detectors.rules.bacnet import BacnetRules
@@ -44,6 +46,7 @@ from detectors.rules.ptp import PtpRules
 from detectors.rules.s7comm import S7Rules
 from detectors.rules.sv import SvRules
 from detectors.rules.tcp import TcpRules
+from detectors.stations import StationNames
 from detectors.tables import FEATURES, TABLES, conv_fields, conv_of
 from detectors.timing import Timing
 from detectors.timing_learner import TimingLearner
@@ -314,9 +317,16 @@ class Detection:
         self.baseline = baseline
         self.lens = Lens(names)
         budget = budget_of(baseline)
+        self._engineered = Engineered(baseline, self.lens)
+        self._accepted = Accepted(baseline, self.lens)
+        self._station = StationNames(baseline, self._engineered.names)
+        # a station description alone is no list of everybody who may speak
+        lists: list[Detector] = [Allowlist(baseline, self.lens)] if baseline.learned else []
+        known = baseline if baseline.learned else None
         self._detectors: list[Detector] = [
-            Allowlist(baseline, self.lens),
-            *(rule(self.lens, baseline) for rule in RULES),
+            *lists,
+            self._engineered,
+            *(rule(self.lens, known) for rule in RULES),
             Timing(baseline, self.lens, budget),
             Values(baseline, self.lens, budget),
         ]
@@ -339,7 +349,7 @@ class Detection:
         self._tell_counters()
 
     def _keep(self, alerts: list[Alert]) -> list[Alert]:
-        self.alerts += alerts
+        self.alerts += [self._station.apply(alert) for alert in alerts]
         return alerts
 
     def _slice(self, piece: Slice) -> list[Alert]:
@@ -347,7 +357,8 @@ class Detection:
         window = self._windower.push(piece)
         findings = self._window(window) if window is not None else []
         for detector in self._detectors:
-            findings += detector.detect(piece)
+            findings += [f for f in detector.detect(piece) if not self._engineered.explains(f)]
+        findings = [finding for finding in findings if not self._accepted.covers(finding)]
         for finding in sorted(findings, key=lambda finding: finding.ts):
             closed += self._folder.add(finding)
         return closed + self._folder.tick(piece.start / SECOND)
@@ -388,6 +399,17 @@ class Detection:
         counters["window_messages_truncated"] = self._windower.truncated
         self.notes += [f"{name.replace('_', ' ')}: {n}" for name, n in sorted(counters.items()) if n]
         self.notes += [f"no behaviour model for {p}: {why}" for p, why in self._behaviour.skipped.items()]
+        silenced = sum(self._accepted.silenced.values())
+        if silenced:
+            rules = ", ".join(sorted(self._accepted.silenced))
+            self.notes.append(
+                f"{silenced} messages stayed silent because a person accepted the same before: {rules}"
+            )
+        if not self.baseline.learned:
+            self.notes.append(
+                "nothing was learned: judged by the station description (GOOSE, sampled values, MMS clients) "
+                "and by the protocols' rules only"
+            )
         waiting = sum(alert.rule == "not-approved" for alert in self.alerts)
         if waiting:
             self.notes.append(

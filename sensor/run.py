@@ -196,7 +196,9 @@ def _series(detection: Detection) -> list[Series]:
 
 def _point_series(detection: Detection, decoded: Decoded, samples: Samples) -> list[PointSeries]:
     """Values of the points that have findings, with the band that the baseline expects."""
-    wanted = {(alert.protocol, alert.point) for alert in detection.alerts if alert.point}
+    from detectors.stations import plain_point
+
+    wanted = {(alert.protocol, plain_point(alert.point)) for alert in detection.alerts if alert.point}
     rows = samples.rows()
     if not wanted or not len(rows):
         return []

@@ -55,7 +55,13 @@ class Bounded(Generic[K, V]):
 
 
 def protocol_rows(piece: Slice, proto: int) -> npt.NDArray[Any]:
-    """Messages of one protocol in order of arrival; none when its profile is unknown (-1).
+    """Messages of one protocol in order of arrival; none when its profile is unknown (-1)."""
+    rows: npt.NDArray[Any] = piece.messages[protocol_numbers(piece, proto)]
+    return rows
+
+
+def protocol_numbers(piece: Slice, proto: int) -> npt.NDArray[np.intp]:
+    """Where the messages of one protocol stand in a slice, as :func:`protocol_rows`.
 
     The slice is sorted by protocol once, for all rules.
     """
@@ -67,8 +73,8 @@ def protocol_rows(piece: Slice, proto: int) -> npt.NDArray[Any]:
         borders = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
         parts = {int(protos[part[0]]): part for part in np.split(order, borders) if len(part)}
         piece.cache["protocols"] = parts
-    rows: npt.NDArray[Any] = piece.messages[parts.get(proto, _NONE)]
-    return rows
+    numbers: npt.NDArray[np.intp] = parts.get(proto, _NONE)
+    return numbers
 
 
 def by_conversation(rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:

@@ -110,8 +110,11 @@ class GooseRules:
         self._clock = -1
         self._unread = 0
         if baseline is not None:
+            described = set(baseline.tables["control_blocks"]["ref"])  # their revision is judged by it
             for row in baseline.rows("publishers"):
                 self._sources.setdefault(row.point, set()).add(row.source)
+                if row.point in described:
+                    continue
                 self._revisions.setdefault(row.point, set()).add(
                     (row.conf_rev, row.dataset, row.go_id, row.entries)
                 )

@@ -148,3 +148,31 @@ def approve_command(file: Path, ids: tuple[str, ...], everything: bool, who: str
         raise UsageError(str(error)) from error
     write(baseline, file)
     out.print(f"{len(approved)} approved, {len(baseline.pending())} still wait")
+
+
+@command.command("log", cls=Command)
+@click.argument("file", type=FILE)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per decision.")
+def log_command(file: Path, as_json: bool) -> None:
+    """The audit trail: who approved, accepted and rejected what, when and why.
+
+    \b
+    Examples:
+      gridwarden baseline log station.baseline
+      gridwarden baseline log station.baseline --json | jq 'select(.action == "accepted")'
+    """
+    trail = load(file).tables["audit"]
+    if as_json:
+        for record in trail.to_dict("records"):
+            print_json(record)
+        return
+    if not len(trail):
+        out.print("nobody has decided anything yet")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("when", "who", "action", "id", "what", "why"):
+        table.add_column(column, no_wrap=column in ("when", "id", "action"), overflow="fold")
+    for row in trail.itertuples(index=False):
+        cells = (row.when, row.who, row.action, row.id, row.what, row.why)
+        table.add_row(*(escape(str(cell)) for cell in cells))
+    out.print(table)

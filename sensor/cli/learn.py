@@ -107,7 +107,9 @@ def write(baseline: Baseline, output: Path) -> None:
 
 def summary(baseline: Baseline, path: Path) -> dict[str, Any]:
     """What is in a baseline, as a JSON object."""
-    review = baseline.tables["review"]
+    from detectors.completeness import completeness
+
+    review, estimate = baseline.tables["review"], completeness(baseline)
     return {
         "baseline": str(path),
         "params": baseline.params,
@@ -115,6 +117,8 @@ def summary(baseline: Baseline, path: Path) -> dict[str, Any]:
         "rows": {name: len(table) for name, table in baseline.tables.items()},
         "review": review.to_dict("records"),
         "rule_hits": baseline.tables["rule_hits"].to_dict("records"),
+        "completeness": estimate.record() if estimate else None,
+        "advice": estimate.sentence if estimate else "",
         "notes": baseline.remarks(),
     }
 
@@ -130,7 +134,7 @@ def show(baseline: Baseline, record: dict[str, Any]) -> None:
         f"{params.get('false_alarms_per_day')} false alarms per day",
         highlight=False,
     )
-    for note in record["notes"]:
+    for note in [record["advice"], *record["notes"]] if record["advice"] else record["notes"]:
         out.print(f"- {escape(note)}", highlight=False)
     _review(baseline)
     _hits(baseline)

@@ -24,7 +24,7 @@ RUN_COLUMNS: Final = (
 )
 ALERT_COLUMNS: Final = (
     "id, incident, start, end, level, reading, detector, rule, technique, protocol, src, dst, kind, point, "
-    "summary, expected, observed, p_value, count, frames, readings"
+    "summary, expected, observed, p_value, count, frames, readings, scope"
 )
 INCIDENT_COLUMNS: Final = "id, start, end, level, reading, summary, hosts, protocols, alerts"
 ASSET_COLUMNS: Final = "id, mac, ip, vendor, roles, protocols, first, last"
@@ -97,6 +97,7 @@ def alert_row(alert: Alert) -> Row:
         integer(alert.count),
         listing(alert.frames),
         listing({str(name): float(weight) for name, weight in alert.readings.items()}),
+        listing(alert.scope),
     )
 
 
@@ -104,7 +105,7 @@ def alert_from(row: Sequence[Any]) -> Alert:
     """The alert of a row in the order of :data:`ALERT_COLUMNS`."""
     names = ALERT_COLUMNS.split(", ")
     fields = dict(zip(names, row, strict=True))
-    fields |= {name: json.loads(fields[name]) for name in ("frames", "readings")}
+    fields |= {name: json.loads(fields[name]) for name in ("frames", "readings", "scope")}
     return Alert(**fields | {"level": LEVELS[fields["level"]]})
 
 

@@ -136,6 +136,11 @@ class Store:
         values = (int(min_level), start, start, end, end, incident, incident, limit)
         return [rows.alert_from(row) for row in self._query(query, values)]
 
+    def alerts_called(self, prefix: str, *, limit: int = 20) -> list[Alert]:
+        """Alerts whose id begins so."""
+        query = f"SELECT {rows.ALERT_COLUMNS} FROM alerts WHERE substr(id, 1, ?) = ? ORDER BY id LIMIT ?"  # noqa: S608
+        return [rows.alert_from(row) for row in self._query(query, (len(prefix), prefix, limit))]
+
     def incidents(self, *, limit: int = 10_000) -> list[Incident]:
         """Incidents by start; the earliest ``limit``."""
         query = f"SELECT {rows.INCIDENT_COLUMNS} FROM incidents ORDER BY start, id LIMIT ?"  # noqa: S608

@@ -57,6 +57,26 @@ def test_newer_format_is_refused() -> None:
         Baseline.from_bytes(packed(parts), "x")
 
 
+def test_the_first_format_is_read() -> None:
+    """A baseline from before station descriptions and audit trails."""
+    parts = members(sample())
+    later = {f"tables/{name}.csv" for name, table in TABLES.items() if table.since > 1}
+    assert len(later) == 6
+    manifest = json.loads(parts["manifest.json"]) | {"format": 1}
+    for name in later:
+        del parts[name]
+        del manifest["sha256"][name]
+    parts["manifest.json"] = json.dumps(manifest).encode()
+    old = Baseline.from_bytes(packed(parts), "x")
+    assert old.tables["kinds"].equals(sample().tables["kinds"])
+    assert len(old.tables["control_blocks"]) == 0
+    assert old.to_bytes() == sample().to_bytes()
+    manifest["format"] = 2  # and a table that is missing from a newer one is damage
+    parts["manifest.json"] = json.dumps(manifest).encode()
+    with pytest.raises(BaselineError, match="does not list the members of a format 2 baseline"):
+        Baseline.from_bytes(packed(parts), "x")
+
+
 def test_changed_member_is_refused() -> None:
     parts = members(sample())
     parts["tables/kinds.csv"] += b"\n"
