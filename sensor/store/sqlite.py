@@ -108,7 +108,7 @@ class Store:
             Nothing of the result was written.
         """
         ident = rows.run_id(result)
-        with self._transaction():
+        with self.transaction():
             self._connection.execute(
                 _upsert_sql(rows.RUN_COLUMNS, "runs"), rows.run_row(result, ident, time.time())
             )
@@ -179,7 +179,7 @@ class Store:
         were. The freed space goes back to the disk.
         """
         dropped: dict[str, int] = {}
-        with self._transaction():
+        with self.transaction():
             for part in (
                 {} if before is None else retention.drop_older(self._connection, before),
                 {} if max_bytes is None else retention.shrink(self._connection, max_bytes),
@@ -218,8 +218,13 @@ class Store:
     ) -> None:
         self.close()
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, for the other modules of this package."""
+        return self._connection
+
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """All or nothing. IMMEDIATE takes the write lock at once: two writers queue, none deadlocks."""
         with in_words(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
@@ -264,7 +269,7 @@ class Store:
             rows.series_row(series),
         ).fetchone()[0]
         cursor = self._connection.executemany(
-            "INSERT INTO samples VALUES (?, ?, ?) "
+            "INSERT INTO samples (series, ts, value) VALUES (?, ?, ?) "
             "ON CONFLICT (series, ts) DO UPDATE SET value = excluded.value",
             rows.sample_rows(ident, series),
         )

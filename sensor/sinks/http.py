@@ -1,0 +1,102 @@
+"""What the HTTP sinks share: what a status says about the records and about the sink."""
+
+from __future__ import annotations
+
+import email.utils
+import ssl
+import time
+from pathlib import Path
+from typing import Final
+
+from sensor.sinks.base import Refused, Unavailable, clean
+
+LET_IN: Final = {
+    401: "the token or signature was refused: check the file it stands in, and that it was not revoked",
+    403: "access was denied: the token has no right to write there",
+    404: "nothing answers there: check url, bucket or database, and organisation",
+    405: "the address takes no POST: check url",
+    407: "a proxy wants a login",
+}
+"""Statuses that speak of the way in, not of the records."""
+
+LATER: Final = (408, 409, 421, 423, 425, 429)
+"""Statuses of the 4xx class that ask for another try."""
+
+
+def check_status(status: int, body: str, retry_after: str | None = None) -> None:
+    """Return for 2xx; raise what the status says otherwise.
+
+    Raises
+    ------
+    Refused
+        400, 413, 422 and the like: it is the content.
+    Unavailable
+        Everything else.
+    """
+    if 200 <= status < 300:
+        return
+    words = f"HTTP {status}" + (f": {clean(body)}" if body else "")
+    if status in LET_IN:
+        raise Unavailable(f"{words}; {LET_IN[status]}")
+    if status == 413:
+        raise Refused(words, too_large=True)
+    if 400 <= status < 500 and status not in LATER:
+        raise Refused(words)
+    if 300 <= status < 400:
+        raise Unavailable(
+            f"{words}; the sink redirects elsewhere, and records are not sent after it: correct url"
+        )
+    raise Unavailable(words, retry_after=seconds(retry_after))
+
+
+def seconds(retry_after: str | None) -> float | None:
+    """``Retry-After`` in seconds (RFC 9110 10.2.3); None when there is none or it makes no sense."""
+    if not retry_after:
+        return None
+    if retry_after.strip().isdecimal():
+        return min(float(retry_after.strip()[:9]), 86_400.0)
+    try:
+        moment = email.utils.parsedate_to_datetime(retry_after[:64])
+    except ValueError:
+        return None
+    return min(max(0.0, moment.timestamp() - time.time()), 86_400.0)
+
+
+def tls_context(
+    verify: bool, ca_file: Path | None, cert_file: Path | None = None, key_file: Path | None = None
+) -> ssl.SSLContext:
+    """A client's TLS settings: 1.2 or newer, certificate and name checked unless the user said otherwise.
+
+    Raises
+    ------
+    Unavailable
+        A file cannot be read or is no certificate.
+    """
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        if cert_file is not None:
+            context.load_cert_chain(str(cert_file), str(key_file))
+    except (OSError, ssl.SSLError) as error:
+        names = ", ".join(str(path) for path in (ca_file, cert_file, key_file) if path)
+        raise Unavailable(f"{names}: no certificate can be read from there: {error}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def explain(error: BaseException) -> str:
+    """A failed connection in words."""
+    cause: BaseException | None = error
+    for _ in range(8):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"the certificate of the sink is not trusted: {cause.verify_message}. "
+                "If it is right, name its authority with ca_file"
+            )
+        following = getattr(cause, "reason", None)
+        cause = following if isinstance(following, BaseException) else getattr(cause, "__cause__", None)
+        if cause is None:
+            break
+    return clean(error)

@@ -1,0 +1,67 @@
+"""From settings to a sink; a client library is loaded only when a sink needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sensor.sinks.base import Sink
+from sensor.sinks.settings import (
+    InfluxSettings,
+    JsonlSettings,
+    MqttSettings,
+    SinkSettings,
+    SyslogSettings,
+    WebhookSettings,
+)
+
+Admit = Callable[[set[str], int], set[str]]
+
+
+def admit_all(labels: set[str], _most: int) -> set[str]:
+    """For a sink without an outbox behind it (``sinks check``)."""
+    return labels
+
+
+def make_sink(settings: SinkSettings, admit: Admit = admit_all) -> Sink:
+    """The sink of these settings; nothing is opened yet."""
+    match settings:
+        case InfluxSettings():
+            from sensor.sinks.influx import InfluxSink
+
+            return InfluxSink(settings, admit)
+        case SyslogSettings():
+            from sensor.sinks.syslog import SyslogSink
+
+            return SyslogSink(settings)
+        case WebhookSettings():
+            from sensor.sinks.webhook import WebhookSink
+
+            return WebhookSink(settings)
+        case MqttSettings():
+            from sensor.sinks.mqtt import MqttSink
+
+            return MqttSink(settings)
+        case JsonlSettings():
+            from sensor.sinks.jsonl import JsonlSink
+
+            return JsonlSink(settings)
+
+
+def address(settings: SinkSettings) -> str:
+    """Where a sink sends to, for people."""
+    match settings:
+        case InfluxSettings():
+            return f"{settings.url} bucket {settings.bucket}"
+        case WebhookSettings():
+            return settings.url.partition("?")[0]
+        case SyslogSettings():
+            return f"{settings.transport}://{settings.host}:{settings.port}"
+        case MqttSettings():
+            return f"{settings.host}:{settings.port} topic {settings.topic}"
+        case JsonlSettings():
+            return str(settings.path)
+
+
+def kind_of(settings: SinkSettings) -> str:
+    """The type as it stands in the configuration."""
+    return type(settings).__name__.removesuffix("Settings").lower()
