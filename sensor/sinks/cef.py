@@ -1,7 +1,8 @@
 """Alerts and incidents as ArcSight CEF (version 0), for SIEMs.
 
 Header fields escape backslash and pipe, extension values escape backslash, equals sign and line breaks; every
-other control character becomes a space. What has no key in CEF's dictionary stands in ``cs1`` to ``cs6`` with labels.
+other control character becomes a space. What has no key in CEF's dictionary stands in ``cs1`` to ``cs6``
+with labels.
 
 References
 ----------

@@ -30,8 +30,8 @@ class Forwarder:
     sinks : sequence of SinkSettings
         From :func:`sensor.sinks.settings.parse_sinks`.
     scrub : callable
-        Applied to each record before it leaves (pseudonyms, say). It must keep ``ident``, ``ts`` and ``change``, and
-        give the same record each time.
+        Applied to each record before it leaves (pseudonyms, say). It must keep ``ident``, ``ts`` and
+        ``change``, and give the same record each time.
     """
 
     def __init__(self, path: str | Path, sinks: Sequence[SinkSettings], scrub: Scrub = unchanged) -> None:
@@ -56,7 +56,7 @@ class Forwarder:
         for worker in self._workers:
             worker.ask_to_stop()
         deadline = time.monotonic() + deadline_s
-        return all([worker.join(deadline) for worker in self._workers])
+        return all(worker.join(deadline) for worker in self._workers)
 
     def status(self) -> dict[str, dict[str, Any]]:
         """How each sink is, by name; JSON-able. See :func:`sink_status`."""
@@ -72,10 +72,10 @@ def sink_status(path: Path, settings: SinkSettings, state: State | None = None) 
     Returns
     -------
     dict
-        ``type``, ``address``; ``depth`` rows and ``depth_bytes`` that wait, ``by_lane``; ``sent``; ``given_up`` by
-        lane and reason; ``dead_letters``; and of a running worker ``state``, ``last_error``, ``last_error_at``,
-        ``last_success``, ``next_try`` (epoch seconds) and ``failures`` in a row. ``store_error`` stands there when the
-        store could not be read; the figures are then None.
+        ``type``, ``address``; ``depth`` rows and ``depth_bytes`` that wait, ``by_lane``; ``sent``;
+        ``given_up`` by lane and reason; ``dead_letters``; and of a running worker ``state``, ``last_error``,
+        ``last_error_at``, ``last_success``, ``next_try`` (epoch seconds) and ``failures`` in a row.
+        ``store_error`` stands there when the store could not be read; the figures are then None.
     """
     status: dict[str, Any] = {"type": kind_of(settings), "address": address(settings)}
     if state is not None:

@@ -35,7 +35,8 @@ OTHER: Final = "other"
 SPREAD: Final = 1_000_000
 """Nanoseconds over which alerts that begin together are spread."""
 
-TEXT_FIELDS: Final = ("id", "rule", "reading", "technique", "src", "dst", "kind", "point") + (
+TEXT_FIELDS: Final = (
+    *("id", "rule", "reading", "technique", "src", "dst", "kind", "point"),
     "summary",
     "expected",
     "observed",

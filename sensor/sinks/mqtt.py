@@ -44,7 +44,7 @@ class MqttSink:
     def send(self, records: Sequence[Record]) -> int:
         """Publish the records; see :class:`sensor.sinks.base.Sink`."""
         client = self._open()
-        properties = Properties(PacketTypes.PUBLISH)
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         properties.MessageExpiryInterval = int(self._settings.expiry)
         properties.ContentType = "application/json"
         pending = []
@@ -88,10 +88,8 @@ class MqttSink:
             failure = self._failure
         if len(answers) < len(pending):
             self.close()
-            missing = len(pending) - len(answers)
-            raise Unavailable(
-                f"{self._settings.host}: {failure or f'{missing} of {len(pending)} messages were not acknowledged in time'}"
-            )
+            late = f"{len(pending) - len(answers)} of {len(pending)} messages were not acknowledged in time"
+            raise Unavailable(f"{self._settings.host}: {failure or late}")
         return answers
 
     def _judge(self, answers: list[ReasonCode]) -> None:

@@ -1,7 +1,7 @@
 """One sink's work without threads and clocks of its own: quota, batch, delivery, cursor.
 
-:class:`Pump` does one step at a time; :mod:`sensor.sinks.worker` calls it in a loop, ``sinks forward`` until nothing
-is due.
+:class:`Pump` does one step at a time; :mod:`sensor.sinks.worker` calls it in a loop, ``sinks forward`` until
+nothing is due.
 """
 
 from __future__ import annotations

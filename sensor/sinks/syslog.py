@@ -1,9 +1,9 @@
 """Syslog: RFC 5424 messages by UDP (RFC 5426), TCP with octet counting (RFC 6587) or TLS (RFC 5425).
 
 Syslog has no receipts. So a batch counts as sent when the receiver's kernel has acknowledged every octet,
-and when a connection turns out to be dead afterwards, the batch before is sent again on the next one: a record
-may arrive twice with the same id, and is lost only when the receiver itself drops what it has taken. UDP
-promises nothing.
+and when a connection turns out to be dead afterwards, the batch before is sent again on the next one: a
+record may arrive twice with the same id, and is lost only when the receiver itself drops what it has taken.
+UDP promises nothing.
 
 This module and the capture ring are the only ones that open sockets themselves.
 """
@@ -150,8 +150,8 @@ def message(record: Record, form: str, facility: int, most: int) -> bytes:
     facility : int
         0 to 23.
     most : int
-        Octets of the whole message; CEF is cut at a character, JSON loses its longest texts, because half an object
-        is none.
+        Octets of the whole message; CEF is cut at a character, JSON loses its longest texts, because half an
+        object is none.
     """
     when = datetime.fromtimestamp(max(0.0, min(record.ts, 253_402_300_799.0)), UTC)
     stamp = when.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""The thread of one sink: send while there is something, wait while there is nothing, back off when it fails."""
+"""The thread of one sink: send while there is something, wait while there is none, back off when it fails."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Worker:
             except GridwardenError as error:
                 self._back_off(error)
             except Exception as error:
-                # Our mistake in one sink must not end the others, nor the sensor; it is told like any failure.
+                # Our mistake in one sink must not end the others, nor the sensor; it is told like others.
                 log.exception("sink %s", self.settings.name)
                 self._back_off(Unavailable(f"internal error: {type(error).__name__}: {clean(error)}"))
             else:

@@ -84,7 +84,7 @@ class Outbox:
         return outbox
 
     def due(self, lane: Lane, limit: int) -> list[tuple[Any, ...]]:
-        """Up to ``limit`` rows of a lane that the sink has not got, by change; columns as ``lane.columns``."""
+        """Up to ``limit`` rows of a lane the sink has not got, by change; columns as ``lane.columns``."""
         return self._query(lane.due_sql, (self.position(lane), limit))
 
     def position(self, lane: Lane) -> int:
@@ -98,7 +98,8 @@ class Outbox:
         now = time.time()
         with self._transaction():
             self._db.execute(
-                "UPDATE sink_lanes SET position = max(position, ?), sent = sent + ? WHERE lane = ? AND sink = ?",
+                "UPDATE sink_lanes SET position = max(position, ?), sent = sent + ? "
+                "WHERE lane = ? AND sink = ?",
                 (position, sent, lane.name, self.sink),
             )
             self._db.executemany(
@@ -160,7 +161,8 @@ class Outbox:
         with self._transaction():
             self._db.execute(
                 "INSERT INTO sink_marks SELECT ?, last, ?, ? FROM change_counter "
-                "WHERE true ON CONFLICT (sink, change) DO UPDATE SET clock = excluded.clock, wall = excluded.wall",
+                "WHERE true ON CONFLICT (sink, change) DO UPDATE "
+                "SET clock = excluded.clock, wall = excluded.wall",
                 (self.sink, clock, time.time()),
             )
             self._db.execute(
@@ -183,7 +185,7 @@ class Outbox:
         return total
 
     def admit(self, labels: set[str], most: int) -> set[str]:
-        """Labels that may be tag values; new ones are admitted for good while there are fewer than ``most``."""
+        """Labels that may be tag values; new ones are admitted for good while there are fewer."""
         known = {row[0] for row in self._query("SELECT label FROM sink_labels WHERE sink = ?", (self.sink,))}
         fresh = sorted(labels - known)[: max(0, most - len(known))]
         if fresh:
@@ -297,10 +299,10 @@ class Outbox:
             "total": total,
         }
         self._db.execute(
-            "INSERT INTO alerts (id, incident, start, end, level, reading, detector, rule, technique, protocol, "
-            "src, dst, kind, point, summary, expected, observed, p_value, count, frames, readings) "
-            "VALUES (:id, '', :now, :now, :level, 'fault', 'sensor', 'outbox-given-up', '', '', '', '', '', '', "
-            "substr(:summary, 1, 1000), 'the sink takes records within its quota of age and bytes', "
+            "INSERT INTO alerts (id, incident, start, end, level, reading, detector, rule, technique, "
+            "protocol, src, dst, kind, point, summary, expected, observed, p_value, count, frames, readings) "
+            "VALUES (:id, '', :now, :now, :level, 'fault', 'sensor', 'outbox-given-up', '', '', '', '', '', "
+            "'', substr(:summary, 1, 1000), 'the sink takes records within its quota of age and bytes', "
             ":total || ' records were never sent', NULL, :total, '[]', '{\"fault\":1.0}') "
             "ON CONFLICT (id) DO UPDATE SET end = excluded.end, level = max(level, excluded.level), "
             "summary = excluded.summary, count = count + excluded.count, "
@@ -310,8 +312,10 @@ class Outbox:
 
     def _write_sample(self, total: int) -> None:
         ident = self._db.execute(
-            "INSERT INTO series (name, protocol, conversation, point, unit) VALUES ('health.given_up', '', ?, '', '1') "
-            "ON CONFLICT (name, protocol, conversation, point, unit) DO UPDATE SET unit = excluded.unit RETURNING id",
+            "INSERT INTO series (name, protocol, conversation, point, unit) "
+            "VALUES ('health.given_up', '', ?, '', '1') "
+            "ON CONFLICT (name, protocol, conversation, point, unit) DO UPDATE SET unit = excluded.unit "
+            "RETURNING id",
             (text(self.sink),),
         ).fetchone()[0]
         self._db.execute(
@@ -323,7 +327,7 @@ class Outbox:
     def _elapsed(self) -> Callable[[], float]:
         """A clock for ages: it goes on from the last mark by the wall clock, then by the monotonic one.
 
-        A wall clock that jumps while we run (a receiver that finds its satellites, a dead battery) moves no age.
+        A wall clock that jumps while we run (its receiver finds satellites, its battery dies) moves no age.
         """
         query = "SELECT clock, wall FROM sink_marks WHERE sink = ? ORDER BY clock DESC LIMIT 1"
         rows = self._query(query, (self.sink,))
