@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, str]] = {
     "evaluate": "Compare detections with labelled events.",
     "baseline": "Show, compare and merge baselines.",
     "profiles": "List, show and check protocol profiles.",
+    "sinks": "Check where results are sent, and send what is due.",
     "doctor": "Check that this machine has what the sensor needs.",
     "completion": "Print or install shell completion.",
 }

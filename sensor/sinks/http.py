@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import ssl
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -88,15 +89,25 @@ def tls_context(
 
 def explain(error: BaseException) -> str:
     """A failed connection in words."""
-    cause: BaseException | None = error
-    for _ in range(8):
+    chain = list(_causes(error))
+    for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
                 f"the certificate of the sink is not trusted: {cause.verify_message}. "
                 "If it is right, name its authority with ca_file"
             )
-        following = getattr(cause, "reason", None)
-        cause = following if isinstance(following, BaseException) else getattr(cause, "__cause__", None)
-        if cause is None:
-            break
-    return clean(error)
+    # A library's own wrapper says less than the error of the system below it.
+    inner = [cause for cause in chain if isinstance(cause, OSError) and cause.strerror]
+    return clean(inner[-1].strerror if inner else error)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was made of, outermost first."""
+    following: BaseException | None = error
+    for _ in range(10):
+        if following is None:
+            return
+        yield following
+        reason = getattr(following, "reason", None)
+        inner = reason if isinstance(reason, BaseException) else None
+        following = inner or following.__cause__ or following.__context__

@@ -69,7 +69,8 @@ class InfluxSink:
             if error.status:
                 self._forget_on(int(error.status))
                 check_status(int(error.status), _text(error.body), _header(error, "Retry-After"))
-            raise Unavailable(explain(error)) from error
+            self.close()
+            raise Unavailable(f"{settings.url}: {explain(error)}") from error
         except (HTTPError, OSError) as error:
             self.close()
             raise Unavailable(f"{settings.url}: {explain(error)}") from error

@@ -37,8 +37,8 @@ class Secret:
         folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
         if not folder:
             raise Unavailable(
-                f"credential {self.credential!r}: CREDENTIALS_DIRECTORY is not set. Start the sensor by "
-                f"systemd with LoadCredential={self.credential}:/path/to/file, or name a file in the configuration"
+                f"credential {self.credential!r}: no CREDENTIALS_DIRECTORY. Start the sensor by systemd "
+                f"with LoadCredential={self.credential}:/path/file, or name a file in the configuration"
             )
         return Path(folder) / self.credential
 
