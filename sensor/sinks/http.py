@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ LET_IN: Final = {
 }
 """Statuses that speak of the way in, not of the records."""
 
+TAG: Final = re.compile(r"<[^<>]{0,200}>")
+"""Proxies answer in HTML."""
+
 LATER: Final = (408, 409, 421, 423, 425, 429)
 """Statuses of the 4xx class that ask for another try."""
 
@@ -36,7 +40,8 @@ def check_status(status: int, body: str, retry_after: str | None = None) -> None
     """
     if 200 <= status < 300:
         return
-    words = f"HTTP {status}" + (f": {clean(body)}" if body else "")
+    said = clean(TAG.sub(" ", body[:4_000]))
+    words = f"HTTP {status}" + (f": {said}" if said else "")
     if status in LET_IN:
         raise Unavailable(f"{words}; {LET_IN[status]}")
     if status == 413:

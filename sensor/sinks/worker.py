@@ -96,11 +96,12 @@ class Worker:
         pump = self._open()
         if time.monotonic() - self._kept > min(HOUSEKEEPING, self.settings.max_age / 10):
             self._keep(pump)
-        self.state = replace(self.state, state="sending", next_try=None)
+        if not self.state.failures:  # a retry that may fail like the ones before is not "sending" yet
+            self.state = replace(self.state, state="sending")
         resolved = pump.step()
         if resolved:
             self._backoff.reset()
-            self.state = replace(self.state, last_success=time.time(), failures=0)
+            self.state = replace(self.state, last_success=time.time(), failures=0, next_try=None)
         return not resolved
 
     def _keep(self, pump: Pump) -> None:
@@ -123,7 +124,7 @@ class Worker:
                 log.exception("sink %s: closing", self.settings.name)
 
     def _rest(self) -> None:
-        self.state = replace(self.state, state="idle")
+        self.state = replace(self.state, state="idle", failures=0, next_try=None)
         with self._wake:
             if not self._poked and not self._stopping:
                 self._wake.wait(IDLE)

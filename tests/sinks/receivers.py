@@ -27,6 +27,7 @@ class Http:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.answer: Callable[[bytes, dict[str, str]], Answer] = lambda *_: (204, {}, b"")
         self._server: ThreadingHTTPServer | None = None
+        self._links: list[socket.socket] = []
 
     @property
     def url(self) -> str:
@@ -57,6 +58,11 @@ class Http:
             allow_reuse_address = True
             daemon_threads = True
 
+            def get_request(self) -> tuple[socket.socket, Any]:
+                link, address = super().get_request()
+                outer._links.append(link)
+                return link, address
+
             def handle_error(self, *_: Any) -> None:
                 pass
 
@@ -74,6 +80,10 @@ class Http:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+        for link in self._links:  # kept alive by the client
+            with contextlib.suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)
+        self._links.clear()
 
 
 class Syslog:

@@ -299,7 +299,8 @@ def test_killed_between_delivery_and_cursor(
     assert target.token is not None
     config.write_text(
         f'site = "UW Nord"\n[[sink]]\ntype = "influx"\nurl = "https://localhost:{relay.port}"\n'
-        f'bucket = "{target.bucket}"\ntoken_file = "{target.token.file}"\nca_file = "{target.ca_file}"\nbatch = 100\n'
+        f'bucket = "{target.bucket}"\ntoken_file = "{target.token.file}"\n'
+        f'ca_file = "{target.ca_file}"\nbatch = 100\n'
     )
     command = [*FORWARD, "-c", str(config), "--store", str(path)]
     kills = 0
