@@ -1,4 +1,4 @@
-"""Settings of sinks: every mistake is named with key, value and remedy, and good ones give the right values."""
+"""Settings of sinks: every mistake is named with key, value and remedy; good values come out right."""
 
 from __future__ import annotations
 
