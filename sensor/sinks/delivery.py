@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sensor.sinks.base import Record, Refused, Sink, Unavailable
+from sensor.errors import GridwardenError
+from sensor.sinks.base import Record, Refused, Sink, Unavailable, clean
 
 MAX_REQUESTS: Final = 200
 """Deliveries in search of culprits per batch."""
@@ -62,7 +63,8 @@ def deliver(sink: Sink, records: Sequence[Record], probe: Record) -> Outcome:
             part = parts.pop()
             try:
                 outcome.passed += sink.send(part)
-            except Refused as refusal:
+            except Exception as error:
+                refusal = _as_refusal(error)
                 if not proven and (len(part) == 1 or not refusal.too_large):
                     _prove(sink, probe, refusal)
                     proven = True
@@ -84,5 +86,21 @@ def _prove(sink: Sink, probe: Record, refusal: Refused) -> None:
     """The sink takes something else; if it does not, it is the sink and not the records."""
     try:
         sink.send([probe])
-    except Refused as error:
+    except Exception as error:
+        _as_refusal(error)
         raise Unavailable(f"every record is refused, a test record too: {refusal}") from error
+
+
+def _as_refusal(error: Exception) -> Refused:
+    """A refusal as it is; a failure of our own code on some content counts as one, so that it blocks nothing.
+
+    Raises
+    ------
+    Unavailable, GridwardenError
+        What does not speak of the content goes on.
+    """
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, GridwardenError):
+        raise error
+    return Refused(f"cannot be sent: {type(error).__name__}: {clean(error)}")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sensor.errors import GridwardenError
+from sensor.errors import GridwardenError, InputError
 from sensor.sinks.kinds import address, kind_of
 from sensor.sinks.pump import Scrub, unchanged
 from sensor.sinks.settings import SinkSettings
@@ -95,6 +95,8 @@ def sink_status(path: Path, settings: SinkSettings, state: State | None = None) 
 
 
 def _figures(path: Path, settings: SinkSettings) -> dict[str, Any]:
+    if not path.exists():
+        raise InputError(f"{path}: there is no store yet")
     lanes = lanes_for(settings.send, settings.min_level)
     with Outbox.open(path, settings.name, lanes, timeout=2.0) as outbox:
         waiting = outbox.waiting()

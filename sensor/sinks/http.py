@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import urllib3
+
 from sensor.sinks.base import Refused, Unavailable, clean
 
 LET_IN: Final = {
@@ -90,6 +92,11 @@ def tls_context(
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def accept_anybody() -> None:
+    """The user has said ``verify_tls = false``; saying it again at each request helps nobody."""
+    urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
 
 def explain(error: BaseException) -> str:

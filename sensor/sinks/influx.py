@@ -15,7 +15,7 @@ from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
 from sensor.sinks.base import Record, Unavailable
-from sensor.sinks.http import check_status, explain
+from sensor.sinks.http import accept_anybody, check_status, explain
 from sensor.sinks.line_protocol import label_of, lines_of
 from sensor.sinks.settings import InfluxSettings
 
@@ -83,6 +83,8 @@ class InfluxSink:
     def _open(self) -> Any:
         if self._api is None:
             settings = self._settings
+            if not settings.verify_tls:
+                accept_anybody()
             self._client = InfluxDBClient(
                 url=settings.url,
                 token=settings.token.read() if settings.token else None,

@@ -1,8 +1,7 @@
 """A file of JSON lines with rotation: ``out.jsonl``, then ``out.jsonl.1`` (the latest) to ``.keep``.
 
 A batch is on the disk when :meth:`JsonlSink.send` returns. A line that a killed process left half written
-is cut off, and a batch that is sent again is compared with the end of the file, so that every line stands
-there once.
+is cut off, and what is sent again is compared with the latest lines, so that every line stands there once.
 """
 
 from __future__ import annotations
@@ -18,7 +17,10 @@ from sensor.sinks.settings import JsonlSettings
 
 MODE: Final = 0o640
 TAIL: Final = 8_000_000
-"""Bytes at the end of the file in which a batch that is sent again is looked for."""
+"""Bytes at the end of the file that are read when it is opened, to know the latest lines."""
+
+RECENT: Final = 50_000
+"""Lines that are remembered (their hashes), several batches of the largest size."""
 
 
 class JsonlSink:
@@ -27,7 +29,7 @@ class JsonlSink:
     def __init__(self, settings: JsonlSettings) -> None:
         self._settings = settings
         self._fd = -1
-        self._seen: frozenset[bytes] = frozenset()
+        self._recent: dict[int, None] = {}
 
     def send(self, records: Sequence[Record]) -> int:
         """Append the records; see :class:`sensor.sinks.base.Sink`."""
@@ -37,9 +39,9 @@ class JsonlSink:
                 self.close()
                 self._open()
             lines = [as_json(record).encode("ascii") for record in records]
-            fresh = [line for line in lines if line not in self._seen]
+            fresh = [line for line in lines if hash(line) not in self._recent]
             self._append(b"".join(line + b"\n" for line in fresh))
-            self._seen = frozenset()  # only the first batch after opening can be a repetition
+            self._remember(fresh)
             self._rotate()
         except OSError as error:
             self.close()
@@ -61,7 +63,13 @@ class JsonlSink:
         if not whole and self._numbered(1).exists():  # perhaps killed between rotation and the cursor
             with self._numbered(1).open("rb") as file:
                 tail = _tail(file.fileno())[1]
-        self._seen = frozenset(tail.splitlines())
+        self._remember(tail.splitlines())
+
+    def _remember(self, lines: list[bytes]) -> None:
+        """A line holds the number of its change, so that equal lines are the same record sent again."""
+        self._recent |= dict.fromkeys(map(hash, lines))
+        for old in list(self._recent)[: max(0, len(self._recent) - RECENT)]:
+            del self._recent[old]
 
     def _append(self, content: bytes) -> None:
         """All or nothing: what a full disk took of a batch is cut off again."""

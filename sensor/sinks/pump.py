@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from sensor.sinks.base import Record, Sink, test_record
+from sensor.sinks.base import Record, Sink, Unavailable, clean, test_record
 from sensor.sinks.delivery import Outcome, deliver
 from sensor.sinks.kinds import make_sink
 from sensor.sinks.records import record_of
@@ -47,7 +47,8 @@ class Pump:
     def __init__(self, path: Path, settings: SinkSettings, scrub: Scrub = unchanged) -> None:
         self.settings = settings
         self._path, self._scrub = path, scrub
-        self._file = _identity(path)
+        if not path.exists():  # creating it is the sensor's business, who would go on in another file
+            raise Unavailable(f"{path}: there is no store yet")
         self.outbox = Outbox.open(path, settings.name, lanes_for(settings.send, settings.min_level))
         self._file = _identity(path)
         self._sink: Sink = make_sink(settings, self.outbox.admit)
@@ -91,14 +92,29 @@ class Pump:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _send(self, lane: Lane, rows: list[tuple[object, ...]]) -> int:
-        settings = self.settings
-        records = [self._scrub(record_of(lane, row, settings.site, settings.sensor)) for row in rows]
+    def _send(self, lane: Lane, rows: list[tuple[Any, ...]]) -> int:
+        records = self._records(lane, rows)
+        if not records:
+            return 1
         outcome = deliver(self._sink, records, self._probe)
         self._account(lane, records, outcome)
         if outcome.error is not None:
             raise outcome.error
         return outcome.done
+
+    def _records(self, lane: Lane, rows: list[tuple[Any, ...]]) -> list[Record]:
+        """The rows as records, up to the first that cannot be read; that one alone is set aside."""
+        records: list[Record] = []
+        for row in rows:
+            try:
+                records.append(self._scrub(record_of(lane, row, self.settings.site, self.settings.sensor)))
+            except Exception as error:
+                if not records:
+                    # Without its content: what could not be scrubbed may not be shown elsewhere either.
+                    reason = f"cannot be read: {type(error).__name__}: {clean(error)}"
+                    self.outbox.advance(lane, row[0], 0, [DeadLetter(row[0], "unreadable", reason, {})])
+                break
+        return records
 
     def _account(self, lane: Lane, records: list[Record], outcome: Outcome) -> None:
         if not outcome.done:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import socket
 import ssl
 import struct
@@ -69,7 +68,7 @@ class SyslogSink:
 
     def _send_stream(self, frames: list[bytes]) -> None:
         framed = [b"%d %b" % (len(frame), frame) for frame in frames]  # RFC 6587 3.4.1
-        if self._link is not None and _is_dead(self._link):
+        if self._link is not None and self._is_dead(self._link):
             self._drop()
         again = self._unsure if self._link is None else []
         link = self._open()
@@ -81,11 +80,23 @@ class SyslogSink:
         """Wait until the other side has acknowledged everything."""
         deadline = time.monotonic() + self._settings.timeout
         while _unacknowledged(link):
-            if _is_dead(link):
+            if self._is_dead(link):
                 raise ConnectionResetError("the receiver closed the connection")
             if time.monotonic() > deadline:
                 raise TimeoutError("the receiver does not take what was sent")
             time.sleep(DRAIN_STEP)
+
+    def _is_dead(self, link: socket.socket) -> bool:
+        """Whether the other side has hung up; a syslog receiver never sends anything else."""
+        link.setblocking(False)
+        try:
+            return not link.recv(4_096)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False  # nothing there, or TLS records without content: session tickets
+        except OSError:
+            return True
+        finally:
+            link.settimeout(self._settings.timeout)
 
     def _open(self) -> socket.socket:
         if self._link is None:
@@ -116,21 +127,6 @@ def _udp(host: str, port: int) -> socket.socket:
     link = socket.socket(family, kind, proto)
     link.connect(address)
     return link
-
-
-def _is_dead(link: socket.socket) -> bool:
-    """Whether the other side has hung up; a syslog receiver never sends anything else."""
-    if not select.select([link], [], [], 0)[0]:
-        return False
-    link.setblocking(False)
-    try:
-        return not link.recv(4_096)
-    except (BlockingIOError, ssl.SSLWantReadError):
-        return False  # TLS records without content: session tickets
-    except OSError:
-        return True
-    finally:
-        link.settimeout(10.0)
 
 
 def _unacknowledged(link: socket.socket) -> int:

@@ -15,7 +15,7 @@ import urllib3
 
 from sensor import __version__
 from sensor.sinks.base import Record, Unavailable
-from sensor.sinks.http import check_status, explain, tls_context
+from sensor.sinks.http import accept_anybody, check_status, explain, tls_context
 from sensor.sinks.records import as_json
 from sensor.sinks.settings import WebhookSettings
 
@@ -65,6 +65,8 @@ class WebhookSink:
         if self._pool is None:
             settings = self._settings
             context = None
+            if not settings.verify_tls:
+                accept_anybody()
             if settings.url.startswith("https://"):
                 context = tls_context(settings.verify_tls, settings.ca_file)
             self._pool = urllib3.PoolManager(

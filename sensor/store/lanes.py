@@ -55,6 +55,11 @@ class Lane:
         return LEVELS.index(word) if word in LEVELS else 0
 
     @property
+    def row_bytes(self) -> int:
+        """Bytes of every row where all are of one size, else 0."""
+        return int(self.size) if self.size.isdecimal() else 0
+
+    @property
     def due_sql(self) -> str:
         """Rows after a change, oldest change first, at most so many."""
         join = " JOIN series ON series.id = samples.series" if self.table == "samples" else ""

@@ -9,6 +9,7 @@ An :class:`Outbox` belongs to the thread that opened it.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from typing import Any, Final, Self
 from sensor.result import LEVELS
 from sensor.store.errors import in_words
 from sensor.store.lanes import Lane
-from sensor.store.rows import listing, text
+from sensor.store.rows import text
 from sensor.store.sqlite import Store
 
 MAX_DEAD: Final = 1_000
@@ -73,11 +74,7 @@ class Outbox:
         store = Store.open(path, timeout=timeout)
         try:
             outbox = cls(store, sink, lanes)
-            with outbox._transaction():
-                outbox._db.executemany(
-                    "INSERT INTO sink_lanes VALUES (?, ?, 0, 0) ON CONFLICT DO NOTHING",
-                    [(lane.name, sink) for lane in lanes],
-                )
+            outbox._begin_lanes()
         except BaseException:
             store.close()
             raise
@@ -107,7 +104,7 @@ class Outbox:
                 "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sink, lane, change) DO UPDATE SET "
                 "reason = excluded.reason, written = excluded.written",
                 [
-                    (self.sink, lane.name, d.change, text(d.ident), text(d.reason), listing(d.record), now)
+                    (self.sink, lane.name, d.change, text(d.ident), text(d.reason), _shown(d.record), now)
                     for d in dead
                 ],
             )
@@ -142,9 +139,14 @@ class Outbox:
             Rows given up now, by lane.
         """
         given_up: dict[str, int] = {}
-        with self._transaction():
-            self._drop_aged(max_age, given_up)
-            self._drop_surplus(max_bytes, given_up)
+        limit = self._aged(max_age)
+        # Looked at without the write lock first: a long backlog is counted while the sensor writes.
+        if any(self.position(lane) < limit for lane in self.lanes):
+            with self._transaction():
+                self._drop_aged(limit, given_up)
+        if self._surplus(max_bytes) > 0:
+            with self._transaction():
+                self._drop_surplus(self._surplus(max_bytes), given_up)
         return given_up
 
     def count_given_up(self, lane: Lane, reason: str, rows: int) -> None:
@@ -229,11 +231,27 @@ class Outbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _drop_aged(self, max_age: float, given_up: dict[str, int]) -> None:
-        query = "SELECT max(change) FROM sink_marks WHERE sink = ? AND clock < ?"
-        limit = self._db.execute(query, (self.sink, self._clock() - max_age)).fetchone()[0]
-        if limit is None:
-            return
+    def _begin_lanes(self) -> None:
+        """Cursors of lanes that are new to the sink; no write lock when there are none."""
+        known = {row[0] for row in self._query("SELECT lane FROM sink_lanes WHERE sink = ?", (self.sink,))}
+        fresh = [(lane.name, self.sink) for lane in self.lanes if lane.name not in known]
+        if fresh:
+            with self._transaction():
+                self._db.executemany(
+                    "INSERT INTO sink_lanes VALUES (?, ?, 0, 0) ON CONFLICT DO NOTHING", fresh
+                )
+
+    def _aged(self, max_age: float) -> int:
+        """The last change that was written more than ``max_age`` seconds ago, 0 for none."""
+        query = "SELECT coalesce(max(change), 0) FROM sink_marks WHERE sink = ? AND clock < ?"
+        return int(self._query(query, (self.sink, self._clock() - max_age))[0][0])
+
+    def _surplus(self, max_bytes: int) -> int:
+        """Bytes to be given up, 0 when the quota is kept."""
+        total = sum(found.bytes for found in self.waiting().values())
+        return total - int(max_bytes * QUOTA_SLACK) if total > max_bytes else 0
+
+    def _drop_aged(self, limit: int, given_up: dict[str, int]) -> None:
         for lane in self.lanes:
             position = self.position(lane)
             if position < limit:
@@ -241,14 +259,9 @@ class Outbox:
                     int(self._db.execute(lane.waiting_sql, (place,)).fetchone()[0])
                     for place in (position, limit)
                 )
-                self._skip(lane, int(limit), behind - kept, "age", given_up)
+                self._skip(lane, limit, behind - kept, "age", given_up)
 
-    def _drop_surplus(self, max_bytes: int, given_up: dict[str, int]) -> None:
-        waiting = self.waiting()
-        total = sum(lane.bytes for lane in waiting.values())
-        if total <= max_bytes:
-            return
-        surplus = total - int(max_bytes * QUOTA_SLACK)
+    def _drop_surplus(self, surplus: int, given_up: dict[str, int]) -> None:
         for lane in reversed(self.lanes):
             if surplus <= 0:
                 return
@@ -259,6 +272,13 @@ class Outbox:
     def _oldest(self, lane: Lane, surplus: int) -> tuple[int, int, int]:
         """Change up to which a lane's oldest rows make up ``surplus`` bytes, their number, their bytes."""
         position, rows, freed = self.position(lane), 0, 0
+        if lane.row_bytes:
+            waiting = int(self._db.execute(lane.waiting_sql, (position,)).fetchone()[0])
+            rows = min(waiting, -(-surplus // lane.row_bytes))
+            if rows:
+                query = f"{lane.sizes_sql} LIMIT 1 OFFSET ?"
+                position = int(self._db.execute(query, (position, rows - 1)).fetchone()[0])
+            return position, rows, rows * lane.row_bytes
         cursor = self._db.execute(lane.sizes_sql, (position,))
         while freed < surplus:
             row = cursor.fetchone()
@@ -343,3 +363,8 @@ class Outbox:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._store.transaction():
             yield self._db
+
+
+def _shown(record: dict[str, Any]) -> str:
+    """A refused record as JSON, whatever is in it: that it is no JSON may be why it was refused."""
+    return json.dumps(record, ensure_ascii=True, separators=(",", ":"), default=repr)

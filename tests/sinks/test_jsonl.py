@@ -130,3 +130,34 @@ def test_a_full_disk_leaves_whole_lines_and_loses_nothing(tmp_path: Path) -> Non
         assert len({record["id"] for record in lines(small)}) == len(lines(small)) == 300
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_store_without_space_sends_again_and_every_line_stands_once(tmp_path: Path) -> None:
+    """The sink took a batch and its cursor cannot be written: sent again until it can."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    from sensor.store.errors import StoreUnavailable
+
+    path, sink = small / "a.db", target(tmp_path / "out.jsonl", batch=50)
+    try:
+        write(path, alerts(300))
+        depth(path, sink)  # its cursors exist
+        filler = small / "filler"
+        with filler.open("wb") as file, pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(b"x" * 4096)
+                file.flush()
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="no space left"):
+                forward_all(path, sink)
+        assert len(lines(tmp_path)) == 50
+        filler.unlink()
+        forward_all(path, sink)
+        ids = [record["id"] for record in lines(tmp_path)]
+        assert len(ids) == len(set(ids)) == 300
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -213,3 +213,39 @@ def test_delays_double_up_to_a_bound_and_are_jittered() -> None:
     assert backoff.next(asked=10**9) <= 3_600.0
     backoff.reset()
     assert backoff.next() <= 1.0
+
+
+def test_a_record_that_our_own_code_cannot_handle_blocks_nothing(tmp_path: Path) -> None:
+    """A scrubbing that fails, and a sink whose library raises: the record is set aside, the rest goes."""
+    from sensor.sinks.base import Record
+    from sensor.sinks.pump import Pump
+
+    path = tmp_path / "a.db"
+    write(path, alerts(30, level="notice"))
+
+    def scrub(record: Record) -> Record:
+        if record.ident == "a00007":
+            raise KeyError("no pseudonym")
+        if record.ident == "a00019":
+            record.data["summary"] = object()  # no JSON
+        return record
+
+    with Pump(path, one_sink(type="jsonl", path=str(tmp_path / "o")), scrub) as pump:
+        while pump.step():
+            pass
+        letters = {letter["ident"]: letter for letter in pump.outbox.dead_letters()}
+    got = [json.loads(row) for row in (tmp_path / "o").read_text().splitlines()]
+    assert len([r for r in got if r["record"] == "alert"]) == 28
+    assert "no pseudonym" in letters["unreadable"]["reason"]
+    assert letters["unreadable"]["record"] == "{}"
+    assert len(letters) == 2
+
+
+def test_no_store_is_made_where_none_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with Running(path, one_sink(type="jsonl", path=str(tmp_path / "o"))) as running:
+        wait_for(lambda: "no store yet" in str(running.status()["last_error"]))
+        assert running.status()["depth"] is None
+        assert not path.exists()
+        write(path, alerts(2))
+        wait_for(lambda: running.status()["sent"] == 2)

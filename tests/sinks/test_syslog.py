@@ -142,3 +142,16 @@ def test_a_receiver_that_does_not_read_counts_as_not_sent(tmp_path: Path) -> Non
         server.reading.set()
         forward_all(path, sink)
         wait_for(lambda: len(set(server.idents())) == 20_000, what="all alerts")
+
+
+def test_samples_and_incidents_are_cef_too(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "a.db") as store:
+        store.write(substation())
+    with listening("tcp") as server:
+        sink = target(server, send=["incidents", "levels"], batch=1_000)
+        forward_all(tmp_path / "a.db", sink)
+        wait_for(lambda: len(server.messages) == 3 + 2_160)
+        assert server.broken == []
+    kinds = [message[4] for message in server.messages]
+    assert kinds.count(b"incident") == 3
+    assert b"cs2Label=hosts cs2=10." in next(m[-1] for m in server.messages if m[4] == b"incident")
