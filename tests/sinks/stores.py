@@ -48,11 +48,16 @@ def write(path: Path, found: Sequence[Alert] = (), series: Sequence[Series] = ()
 
 def forward_all(path: Path, settings: SinkSettings) -> int:
     """Send until nothing is due; errors come through."""
-    total = 0
     with Pump(path, settings) as pump:
         pump.housekeeping()
-        while step := pump.step():
-            total += step
+        return drain(pump)
+
+
+def drain(pump: Pump) -> int:
+    """Step until nothing is due."""
+    total = 0
+    while step := pump.step():
+        total += step
     return total
 
 
