@@ -26,9 +26,7 @@ config_option = click.option(
 store_option = click.option(
     "--store",
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
-    default=Path("gridwarden.db"),
-    show_default=True,
-    help="Store to send from.",
+    help="Store to send from; by default that of the configuration.",
 )
 only_option = click.option("--only", multiple=True, metavar="NAME", help="Only this sink (repeatable).")
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of tables.")
@@ -44,7 +42,7 @@ def command() -> None:
     \b
     Examples:
       gridwarden sinks check -c gridwarden.toml
-      gridwarden sinks status -c gridwarden.toml --store site.db
+      gridwarden sinks status -c gridwarden.toml
       gridwarden sinks forward -c gridwarden.toml --store site.db
     """
 
@@ -79,7 +77,7 @@ def check(ctx: click.Context, config: Path, only: tuple[str, ...], as_json: bool
 @only_option
 @click.option("--refused", type=click.IntRange(0, 1000), default=0, help="Also so many refused records.")
 @json_option
-def status(config: Path, store: Path, only: tuple[str, ...], refused: int, as_json: bool) -> None:
+def status(config: Path, store: Path | None, only: tuple[str, ...], refused: int, as_json: bool) -> None:
     """What waits for each sink, what was sent, given up or refused.
 
     \b
@@ -89,11 +87,12 @@ def status(config: Path, store: Path, only: tuple[str, ...], refused: int, as_js
     """
     from sensor.sinks.forwarder import sink_status
 
-    found = [{"name": s.name} | sink_status(store, s) for s in chosen_sinks(config, only)]
+    place = chosen_store(config, store)
+    found = [{"name": s.name} | sink_status(place, s) for s in chosen_sinks(config, only)]
     for record in found:
         if record.get("store_error"):
             raise InputError(record["store_error"])
-        record["refused"] = _refused(store, str(record["name"]), refused)
+        record["refused"] = _refused(place, str(record["name"]), refused)
     if as_json:
         for record in found:
             print_json(record)
@@ -107,7 +106,9 @@ def status(config: Path, store: Path, only: tuple[str, ...], refused: int, as_js
 @only_option
 @json_option
 @click.pass_context
-def forward(ctx: click.Context, config: Path, store: Path, only: tuple[str, ...], as_json: bool) -> None:
+def forward(
+    ctx: click.Context, config: Path, store: Path | None, only: tuple[str, ...], as_json: bool
+) -> None:
     """Send what is due now, then end; for stores that no running sensor forwards from.
 
     What cannot be sent stays due. Exit code 0 when nothing is left, 1 when a sink failed.
@@ -117,7 +118,8 @@ def forward(ctx: click.Context, config: Path, store: Path, only: tuple[str, ...]
       gridwarden sinks forward -c gridwarden.toml --store site.db
       gridwarden sinks forward -c gridwarden.toml --store site.db --only archive --json
     """
-    results = [_forward(store, settings) for settings in chosen_sinks(config, only)]
+    place = chosen_store(config, store)
+    results = [_forward(place, settings) for settings in chosen_sinks(config, only)]
     for result in results:
         if as_json:
             print_json(result)
@@ -140,9 +142,10 @@ def chosen_sinks(config: Path, only: Sequence[str]) -> list[SinkSettings]:
     from sensor.sinks.settings import parse_sinks
 
     table = _read(config)
-    site = table.get("site", "")
-    site = site.get("name", "") if isinstance(site, dict) else site
-    sinks, problems = parse_sinks(table.get("sink"), site=str(site), base=config.resolve().parent)
+    own = {
+        key: str(_value(table, "site", name) or "") for key, name in (("site", "name"), ("sensor", "sensor"))
+    }
+    sinks, problems = parse_sinks(table.get("sink"), base=config.resolve().parent, **own)
     if problems:
         raise InputError("\ngridwarden: ".join(f"{config}: {problem}" for problem in problems))
     if not sinks:
@@ -152,6 +155,26 @@ def chosen_sinks(config: Path, only: Sequence[str]) -> list[SinkSettings]:
         names = ", ".join(sink.name for sink in sinks)
         raise UsageError(f"{config}: has no sink named {', '.join(missing)}; it has {names}")
     return [sink for sink in sinks if not only or sink.name in only]
+
+
+def chosen_store(config: Path, store: Path | None) -> Path:
+    """The store that was named, else that of the configuration.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    named = _value(_read(config), "store", "path")
+    path = store or config.resolve().parent / (named if isinstance(named, str) else "gridwarden.db")
+    if not path.exists():
+        raise InputError(f"{path}: there is no store yet. Name another with --store")
+    return path
+
+
+def _value(table: dict[str, Any], section: str, key: str) -> Any:
+    inner = table.get(section)
+    return inner.get(key) if isinstance(inner, dict) else None
 
 
 def _read(config: Path) -> dict[str, Any]:

@@ -51,6 +51,7 @@ UNIT_SUFFIX: Final = {
     "1/window": "_per_window",
     "%": "_percent",
     "bytes": "_bytes",
+    "MiB": "_mib",
 }
 
 
@@ -111,7 +112,8 @@ def _sample(record: Record) -> str:
         measurement = "early_warning" if record.kind == "level" else "traffic"
         key = name
         extra["conversation"] = label
-    key += UNIT_SUFFIX.get(str(data["unit"]), "_" + str(data["unit"]))
+    suffix = UNIT_SUFFIX.get(str(data["unit"]), "_" + str(data["unit"]))
+    key = (key if key.endswith(suffix) else key + suffix).replace(".", "_")
     fields = {key: data["value"]} | fields
     tags = _tags(data["site"], data["sensor"], **extra)
     return f"{measurement}{tags} {_fields(fields)} {nanoseconds(record.ts)}"

@@ -321,9 +321,9 @@ class Outbox:
         self._db.execute(
             "INSERT INTO alerts (id, incident, start, end, level, reading, detector, rule, technique, "
             "protocol, src, dst, kind, point, summary, expected, observed, p_value, count, frames, readings) "
-            "VALUES (:id, '', :now, :now, :level, 'fault', 'sensor', 'outbox-given-up', '', '', '', '', '', "
-            "'', substr(:summary, 1, 1000), 'the sink takes records within its quota of age and bytes', "
-            ":total || ' records were never sent', NULL, :total, '[]', '{\"fault\":1.0}') "
+            "VALUES (:id, '', :now, :now, :level, 'visibility', 'sensor', 'outbox-given-up', '', '', '', '', "
+            "'', '', substr(:summary, 1, 1000), 'the sink takes records within its quota of age and bytes', "
+            ":total || ' records were never sent', NULL, :total, '[]', '{\"visibility\":1.0}') "
             "ON CONFLICT (id) DO UPDATE SET end = excluded.end, level = max(level, excluded.level), "
             "summary = excluded.summary, count = count + excluded.count, "
             "observed = (count + excluded.count) || ' records were never sent'",

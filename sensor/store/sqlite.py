@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -108,7 +108,7 @@ class Store:
             Nothing of the result was written.
         """
         ident = rows.run_id(result)
-        with self.transaction():
+        with self._transaction():
             self._connection.execute(
                 _upsert_sql(rows.RUN_COLUMNS, "runs"), rows.run_row(result, ident, time.time())
             )
@@ -179,7 +179,7 @@ class Store:
         were. The freed space goes back to the disk.
         """
         dropped: dict[str, int] = {}
-        with self.transaction():
+        with self._transaction():
             for part in (
                 {} if before is None else retention.drop_older(self._connection, before),
                 {} if max_bytes is None else retention.shrink(self._connection, max_bytes),
@@ -223,8 +223,12 @@ class Store:
         """The connection, for the other modules of this package."""
         return self._connection
 
+    def transaction(self) -> AbstractContextManager[None]:
+        """A block that is written whole or not at all, for the other modules of this package."""
+        return self._transaction()
+
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Iterator[None]:
         """All or nothing. IMMEDIATE takes the write lock at once: two writers queue, none deadlocks."""
         with in_words(self.path):
             self._connection.execute("BEGIN IMMEDIATE")

@@ -298,7 +298,7 @@ def test_killed_between_delivery_and_cursor(
     relay = Relay(front.port)
     assert target.token is not None
     config.write_text(
-        f'site = "UW Nord"\n[[sink]]\ntype = "influx"\nurl = "https://localhost:{relay.port}"\n'
+        f'[site]\nname = "UW Nord"\nsensor = "s1"\n[[sink]]\ntype = "influx"\nurl = "https://localhost:{relay.port}"\n'
         f'bucket = "{target.bucket}"\ntoken_file = "{target.token.file}"\n'
         f'ca_file = "{target.ca_file}"\nbatch = 100\n'
     )

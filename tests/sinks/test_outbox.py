@@ -218,7 +218,7 @@ def test_what_was_given_up_is_told_once_as_alert_and_series(path: Path) -> None:
             assert (told.rule, told.level, told.reading, told.count) == (
                 "outbox-given-up",
                 "notice",
-                "fault",
+                "visibility",
                 gone,
             )
             assert f"{gone} samples (bytes)" in told.summary

@@ -23,7 +23,9 @@ from sensor.store.sqlite import Store
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "gridwarden.toml"
-    path.write_text('site = "UW Nord"\n[[sink]]\ntype = "jsonl"\npath = "out.jsonl"\n')
+    path.write_text(
+        '[site]\nname = "UW Nord"\n[store]\npath = "a.db"\n[[sink]]\ntype = "jsonl"\npath = "out.jsonl"\n'
+    )
     return path
 
 
@@ -60,7 +62,7 @@ def test_check_says_what_each_sink_did(config: Path, certs: Certs, tmp_path: Pat
 def test_forward_and_status(config: Path, tmp_path: Path) -> None:
     store = tmp_path / "a.db"
     write(store, alerts(9), [line("score", 30)])
-    status = json.loads(run("status", "-c", config, "--store", store, "--json").output)
+    status = json.loads(run("status", "-c", config, "--json").output)  # the configuration's store
     assert (status["depth"], status["sent"]) == (39, 0)
     assert run("forward", "-c", config, "--store", store).output == "jsonl: 39 records\n"
     status = json.loads(run("status", "-c", config, "--store", store, "--json").output)
@@ -88,6 +90,7 @@ def test_mistakes_in_the_configuration(config: Path, content: str, code: int, wo
 def test_a_sink_that_is_not_there(config: Path) -> None:
     assert run("check", "-c", config, "--only", "soc").exit_code == 2
     assert run("check", "-c", config.with_name("none.toml")).exit_code == 3
+    assert "no store yet" in run("status", "-c", config).output
 
 
 def test_a_poke_is_enough(tmp_path: Path) -> None:
