@@ -8,7 +8,7 @@ again later. Whatever is unclear is Unavailable, because that loses nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -106,6 +106,31 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Let go of connections and files; the next :meth:`send` opens them anew."""
+
+
+class Memory(Protocol):
+    """What a sink must remember to write the same point again: durable, in the store.
+
+    :class:`sensor.store.outbox.Outbox` is one.
+    """
+
+    def admit(self, labels: set[str], most: int) -> set[str]:
+        """Labels that may be tag values."""
+
+    def moments(self, table: str, wanted: Mapping[str, int]) -> dict[str, int]:
+        """Times that are one alert's or incident's alone, by id."""
+
+
+class Forgetful:
+    """For a sink without an outbox behind it (``sinks check``)."""
+
+    def admit(self, labels: set[str], most: int) -> set[str]:
+        """All of them."""
+        return labels
+
+    def moments(self, table: str, wanted: Mapping[str, int]) -> dict[str, int]:
+        """As wanted."""
+        return dict(wanted)
 
 
 def clean(text: object, most: int = MAX_REASON) -> str:

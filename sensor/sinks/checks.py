@@ -16,6 +16,9 @@ from sensor.store.lanes import KINDS
 
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 SIZES: Final = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+MAX_BATCH: Final = 30_000
+"""Records; their ids stand in one SQL statement, which takes 32,766 values."""
+
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HOST: Final = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 NUMBER: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
@@ -223,7 +226,7 @@ def _common() -> dict[str, Check]:
         "min_level": Check(level, f"write one of {', '.join(LEVELS)}"),
         "max_age": Check(duration(1, 10 * 366 * 86_400), 'for example "30d"'),
         "max_bytes": Check(size(10_000, 10**12), 'for example "500MB"'),
-        "batch": Check(whole(1, 50_000), "leave it out for a good default"),
+        "batch": Check(whole(1, MAX_BATCH), "leave it out for a good default"),
         "timeout": Check(duration(0.1, 300), 'for example "10s"'),
         "retry_first": Check(duration(0.01, 3_600), 'for example "1s"'),
         "retry_most": Check(duration(0.01, 86_400), 'for example "5m"'),

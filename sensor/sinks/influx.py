@@ -5,7 +5,7 @@ Lines are written as text in batches; retrying is the outbox's business, so the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -14,12 +14,10 @@ from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
-from sensor.sinks.base import Record, Unavailable
+from sensor.sinks.base import Memory, Record, Unavailable
 from sensor.sinks.http import accept_anybody, check_status, explain
-from sensor.sinks.line_protocol import label_of, lines_of
+from sensor.sinks.line_protocol import label_of, lines_of, moment_of
 from sensor.sinks.settings import InfluxSettings
-
-Admit = Callable[[set[str], int], set[str]]
 
 
 class InfluxSink:
@@ -28,25 +26,25 @@ class InfluxSink:
     Parameters
     ----------
     settings : InfluxSettings
-    admit : callable
-        ``admit(labels, most)`` gives the labels that may be tag values; durable, so that a point that is
-        sent again has the same tags (:meth:`sensor.store.outbox.Outbox.admit`).
+    memory : Memory
+        Which labels may be tags, and which time is whose, so that a point that is sent again is the same.
     """
 
-    def __init__(self, settings: InfluxSettings, admit: Admit) -> None:
+    def __init__(self, settings: InfluxSettings, memory: Memory) -> None:
         self._settings = settings
-        self._admit = admit
+        self._memory = memory
         self._client: Any = None
         self._api: Any = None
 
     def send(self, records: Sequence[Record]) -> int:
         """Write the records' points; see :class:`sensor.sinks.base.Sink`."""
         labels = {label for label in map(label_of, records) if label}
-        admitted = self._admit(labels, self._settings.max_labels) if labels else set()
+        admitted = self._memory.admit(labels, self._settings.max_labels) if labels else set()
+        moments = self._moments(records)
         lines: list[str] = []
         passed = 0
         for record in records:
-            lines += lines_of(record, admitted)
+            lines += lines_of(record, admitted, moments.get((record.kind, record.ident), 0))
             label = label_of(record)
             passed += record.kind in ("level", "sample") and bool(label) and label not in admitted
         if lines:
@@ -58,6 +56,16 @@ class InfluxSink:
         client, self._client, self._api = self._client, None, None
         if client is not None:
             client.close()
+
+    def _moments(self, records: Sequence[Record]) -> dict[tuple[str, str], int]:
+        """Times of the points of alerts and incidents, by kind and id."""
+        found: dict[tuple[str, str], int] = {}
+        for kind, table in (("alert", "alerts"), ("incident", "incidents")):
+            wanted = {record.ident: moment_of(record) for record in records if record.kind == kind}
+            if wanted:
+                given = self._memory.moments(table, wanted)
+                found |= {(kind, ident): at for ident, at in given.items()}
+        return found
 
     def _write(self, lines: list[str]) -> None:
         settings = self._settings

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from sensor.sinks.base import Sink
+from sensor.sinks.base import Forgetful, Memory, Sink
 from sensor.sinks.settings import (
     InfluxSettings,
     JsonlSettings,
@@ -14,21 +12,14 @@ from sensor.sinks.settings import (
     WebhookSettings,
 )
 
-Admit = Callable[[set[str], int], set[str]]
 
-
-def admit_all(labels: set[str], _most: int) -> set[str]:
-    """For a sink without an outbox behind it (``sinks check``)."""
-    return labels
-
-
-def make_sink(settings: SinkSettings, admit: Admit = admit_all) -> Sink:
-    """The sink of these settings; nothing is opened yet."""
+def make_sink(settings: SinkSettings, memory: Memory | None = None) -> Sink:
+    """The sink of these settings, nothing opened yet; without ``memory`` for test records only."""
     match settings:
         case InfluxSettings():
             from sensor.sinks.influx import InfluxSink
 
-            return InfluxSink(settings, admit)
+            return InfluxSink(settings, memory or Forgetful())
         case SyslogSettings():
             from sensor.sinks.syslog import SyslogSink
 

@@ -4,9 +4,9 @@ Every text may come from the wire. Tag values lose control characters and backsl
 escape a backslash before a separator), and are cut; field strings are quoted and escaped.
 
 A point is identified by measurement, tags and time. So the time of an alert's point is its start when it was
-first written, plus up to a millisecond taken from its id: alerts of one conversation that begin together
-stay apart, and an alert that is sent again or changed overwrites its own point. When its level rises, the
-point under the old level is overwritten with ``current=false``.
+first written, plus up to a millisecond taken from its id, and a nanosecond more where another alert has that
+time already: alerts that begin together stay apart, and an alert that is sent again or changed overwrites
+its own point. When its level rises, the point under the old level is overwritten with ``current=false``.
 
 References
 ----------
@@ -70,7 +70,7 @@ def label_of(record: Record) -> str:
     return f"{conversation}|{point}" if point else conversation
 
 
-def lines_of(record: Record, admitted: Collection[str]) -> Iterator[str]:
+def lines_of(record: Record, admitted: Collection[str], at: int) -> Iterator[str]:
     """Lines of one record; none for a sample without a value or beyond the bound on labels.
 
     Parameters
@@ -78,6 +78,8 @@ def lines_of(record: Record, admitted: Collection[str]) -> Iterator[str]:
     record : Record
     admitted : collection of str
         Labels that may be tag values.
+    at : int
+        Time of the point of an alert or incident, ns; see :func:`moment_of`.
     """
     label = label_of(record)
     known = not label or label in admitted
@@ -85,9 +87,9 @@ def lines_of(record: Record, admitted: Collection[str]) -> Iterator[str]:
         if known and record.data["value"] is not None:
             yield _sample(record)
     elif record.kind == "alert":
-        yield from _alert(record, conversation_of(record) if known else OTHER)
+        yield from _alert(record, conversation_of(record) if known else OTHER, at)
     elif record.kind == "incident":
-        yield from _incident(record)
+        yield from _incident(record, at)
     else:
         tags = _tags(record.data["site"], record.data["sensor"])
         yield f"gridwarden_test{tags} ok=true {nanoseconds(record.ts)}"
@@ -119,9 +121,8 @@ def _sample(record: Record) -> str:
     return f"{measurement}{tags} {_fields(fields)} {nanoseconds(record.ts)}"
 
 
-def _alert(record: Record, conversation: str) -> Iterator[str]:
+def _alert(record: Record, conversation: str, at: int) -> Iterator[str]:
     data = record.data
-    at = nanoseconds(record.ts) + _offset(record.ident)
     fields: dict[str, Any] = {name: str(data[name]) for name in TEXT_FIELDS}
     fields |= {
         "current": True,
@@ -135,9 +136,8 @@ def _alert(record: Record, conversation: str) -> Iterator[str]:
         yield f"alert{_tags(data['site'], data['sensor'], level=level, **shared)} current=false {at}"
 
 
-def _incident(record: Record) -> Iterator[str]:
+def _incident(record: Record, at: int) -> Iterator[str]:
     data = record.data
-    at = nanoseconds(record.ts) + _offset(record.ident)
     fields: dict[str, Any] = {name: str(data[name]) for name in ("id", "reading", "summary")}
     fields |= {name: " ".join(map(str, data[name])) for name in ("hosts", "protocols")}
     fields |= {
@@ -155,15 +155,17 @@ def _left(record: Record) -> list[str]:
     return [n for rank, n in enumerate(LEVELS) if record.levels_had >> rank & 1 and rank != record.level]
 
 
-def _offset(ident: str) -> int:
-    return int.from_bytes(hashlib.sha256(ident.encode()).digest()[:8], "big") % SPREAD
+def moment_of(record: Record) -> int:
+    """The time that an alert's or incident's point should have, ns, if no other has it."""
+    offset = int.from_bytes(hashlib.sha256(record.ident.encode()).digest()[:8], "big") % SPREAD
+    return nanoseconds(record.ts) + offset
 
 
 def nanoseconds(ts: float) -> int:
     """Epoch seconds to the nearest nanosecond, within what the protocol holds (years 1678 to 2261)."""
     if not math.isfinite(ts):
         return 0
-    return max(-9_223_372_036_854_775_806, min(9_223_372_036_854_775_806 - SPREAD, round(ts * 1e9)))
+    return max(-9_223_372_036_854_775_806, min(9_223_372_036_854_775_806 - 2 * SPREAD, round(ts * 1e9)))
 
 
 def _tags(site: str, sensor: str, **extra: str) -> str:

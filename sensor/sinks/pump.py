@@ -51,7 +51,7 @@ class Pump:
             raise Unavailable(f"{path}: there is no store yet")
         self.outbox = Outbox.open(path, settings.name, lanes_for(settings.send, settings.min_level))
         self._file = _identity(path)
-        self._sink: Sink = make_sink(settings, self.outbox.admit)
+        self._sink: Sink = make_sink(settings, self.outbox)
         self._probe = test_record(settings.site, settings.sensor)
         self._mark_every = min(LONGEST_MARK, max(SHORTEST_MARK, settings.max_age / MARKS_PER_AGE))
 

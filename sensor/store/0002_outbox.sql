@@ -9,6 +9,8 @@ INSERT INTO change_counter VALUES (0);
 ALTER TABLE alerts ADD COLUMN change INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE alerts ADD COLUMN levels_had INTEGER NOT NULL DEFAULT 0;    -- bit per level it ever had
 ALTER TABLE alerts ADD COLUMN stamp REAL NOT NULL DEFAULT 0;            -- start when first written; never moves
+ALTER TABLE alerts ADD COLUMN at_ns INTEGER;                            -- time of its point in a time series
+ALTER TABLE incidents ADD COLUMN at_ns INTEGER;                         -- database: near its stamp, of no other
 ALTER TABLE incidents ADD COLUMN change INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE incidents ADD COLUMN levels_had INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE incidents ADD COLUMN stamp REAL NOT NULL DEFAULT 0;
@@ -38,6 +40,8 @@ UPDATE change_counter SET last = (
 
 CREATE INDEX alerts_due ON alerts (level, change);
 CREATE INDEX incidents_due ON incidents (level, change);
+CREATE UNIQUE INDEX alerts_at ON alerts (at_ns) WHERE at_ns IS NOT NULL;
+CREATE UNIQUE INDEX incidents_at ON incidents (at_ns) WHERE at_ns IS NOT NULL;
 CREATE INDEX samples_due ON samples (early, change);
 
 CREATE TRIGGER alerts_new AFTER INSERT ON alerts BEGIN

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,6 +197,34 @@ class Outbox:
                     [(self.sink, label) for label in fresh],
                 )
         return known | set(fresh)
+
+    def moments(self, table: str, wanted: Mapping[str, int]) -> dict[str, int]:
+        """Times that are one alert's (or incident's) alone, kept for good.
+
+        Parameters
+        ----------
+        table : str
+            ``alerts`` or ``incidents``.
+        wanted : mapping of str to int
+            By id, the time that it gets if no other has it, else one of the next nanoseconds.
+        """
+        assert table in ("alerts", "incidents")
+        marks = ", ".join("?" * len(wanted))
+        query = f"SELECT id, at_ns FROM {table} WHERE at_ns IS NOT NULL AND id IN ({marks})"  # noqa: S608
+        found = {ident: int(at) for ident, at in self._query(query, tuple(wanted))}
+        fresh = [(ident, at) for ident, at in wanted.items() if ident not in found]
+        if fresh:
+            with self._transaction():
+                for ident, at in fresh:
+                    found[ident] = self._claim(table, ident, at)
+        return found
+
+    def _claim(self, table: str, ident: str, at: int) -> int:
+        taken = f"SELECT 1 FROM {table} WHERE at_ns = ?"  # noqa: S608
+        while self._db.execute(taken, (at,)).fetchone():
+            at += 1
+        self._db.execute(f"UPDATE {table} SET at_ns = ? WHERE id = ?", (at, ident))  # noqa: S608
+        return at
 
     def sent(self) -> int:
         """Rows that the sink has taken so far."""

@@ -293,3 +293,16 @@ def test_a_cursor_is_never_moved_back(path: Path) -> None:
 def test_outbox_tables_are_strict(path: Path) -> None:
     with everything(path) as outbox, pytest.raises(sqlite3.IntegrityError):
         outbox._db.execute("UPDATE sink_lanes SET position = 'x'")
+
+
+def test_a_time_is_one_alerts_alone_and_stays(path: Path) -> None:
+    write(path, alerts(5))
+    with everything(path) as outbox:
+        take_all(outbox)
+        given = outbox.moments("alerts", {"a00001": 1_000, "a00002": 1_000, "a00003": 1_001})
+        assert sorted(given.values()) == [1_000, 1_001, 1_002]
+        assert outbox.moments("alerts", {"a00003": 7, "a00004": 1_000}) == {
+            "a00003": given["a00003"],
+            "a00004": 1_003,
+        }
+        assert rows_due(outbox) == {}  # it is no change of the alert
