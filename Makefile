@@ -11,7 +11,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench lock clean tshark netlab
+.PHONY: help demo test lint bench lock clean tshark netlab sinklab
 
 PYTHON ?= python3
 VENV := .venv
@@ -29,7 +29,7 @@ help:
 demo: $(VENV)/.run tshark
 	$(BIN)/gridwarden demo --out $(DEMO_OUT)
 
-test: lint tshark netlab
+test: lint tshark netlab sinklab
 	@echo "== tests"
 	$(BIN)/python -m pytest -n $(WORKERS) -q $(TESTS)
 	@echo "== all good: lint, types, docs, tests"
@@ -90,6 +90,24 @@ netlab:
 	  sudo apt-get update -q && sudo DEBIAN_FRONTEND=noninteractive $$command || echo "Run: sudo $$command"; \
 	else \
 	  echo "NOTE: the tests of live capture are skipped: they need root, and sudo $$command"; \
+	fi
+
+# The tests of the sinks start real servers on loopback, as processes of their own; without these packages they are
+# skipped. Only the programs are wanted: RUNLEVEL=1 tells invoke-rc.d to start no service.
+sinklab:
+	@missing=""; PATH="$$PATH:/usr/sbin:/sbin"; \
+	for pair in influxd:influxdb nginx:nginx-light victoria-metrics:victoria-metrics mosquitto:mosquitto \
+	            openssl:openssl; do \
+	  command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; \
+	done; \
+	[ -z "$$missing" ] && exit 0; \
+	command="apt-get install -y --no-install-recommends$$missing"; \
+	if [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -q && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive $$command || echo "could not be installed: $$command"; \
+	elif sudo -n true 2>/dev/null; then \
+	  sudo apt-get update -q && sudo RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive $$command || echo "Run: sudo $$command"; \
+	else \
+	  echo "NOTE: the tests of the sinks against real servers are skipped. Run: sudo $$command"; \
 	fi
 
 # tshark reads what the native engine does not; without it the rest still works, so a lack of rights is no error.

@@ -69,9 +69,17 @@ def test_compiler_flags_live_in_one_module() -> None:
 
 
 def test_network_sinks_are_not_opened_by_accident() -> None:
-    """Passive: one module opens a socket, to listen, and nothing in the project can send on it."""
-    assert importers("socket") == {"sensor/capture/ring.py"}
+    """Passive: the capture opens a socket that cannot send; only sinks, when configured, talk to anybody."""
+    assert importers("socket") == {"sensor/capture/ring.py", "sensor/sinks/syslog.py"}
     assert importers("scapy") == set()
+    for module in ("urllib3", "paho", "influxdb_client", "http", "ssl", "asyncio", "requests", "aiohttp"):
+        assert all(path.startswith("sensor/sinks/") for path in importers(module)), module
+
+
+def test_what_reads_frames_knows_no_sink() -> None:
+    users = {path for path in importers("sensor.sinks") if not path.startswith("sensor/sinks/")}
+    for package in ("capture", "wire", "track", "features", "store"):
+        assert not any(path.startswith(f"sensor/{package}/") for path in users)
 
 
 SENDING = {

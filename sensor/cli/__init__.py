@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, str]] = {
     "reject": "Reject what alerts are about; take an acceptance back.",
     "scl": "Import and show station descriptions (SCD, CID, IID, ICD).",
     "profiles": "List, show and check protocol profiles.",
+    "sinks": "Check where results are sent, and send what is due.",
     "doctor": "Check that this machine has what the sensor needs.",
     "completion": "Print or install shell completion.",
 }

@@ -223,6 +223,17 @@ class Store:
     ) -> None:
         self.close()
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, for the other modules of this package."""
+        return self._connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A block that is written whole or not at all, for the other modules of this package."""
+        with self._transaction():
+            yield
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """All or nothing. IMMEDIATE takes the write lock at once: two writers queue, none deadlocks."""
@@ -269,7 +280,7 @@ class Store:
             rows.series_row(series),
         ).fetchone()[0]
         cursor = self._connection.executemany(
-            "INSERT INTO samples VALUES (?, ?, ?) "
+            "INSERT INTO samples (series, ts, value) VALUES (?, ?, ?) "
             "ON CONFLICT (series, ts) DO UPDATE SET value = excluded.value",
             rows.sample_rows(ident, series),
         )

@@ -220,4 +220,4 @@ def test_tables_are_strict(path: Path) -> None:
     if sqlite3.sqlite_version_info < (3, 37):
         pytest.skip("this SQLite has no STRICT tables")
     with Store.open(path) as store, pytest.raises(sqlite3.IntegrityError, match="cannot store TEXT"):
-        store._connection.execute("INSERT INTO samples VALUES (1, 'now', 1)")
+        store._connection.execute("INSERT INTO samples (series, ts, value) VALUES (1, 'now', 1)")

@@ -139,7 +139,7 @@ def test_an_interrupted_step_leaves_no_half_layout(tmp_path: Path, monkeypatch: 
     Store.open(path).close()
     real = migrations.steps()
     broken = migrations.Step(
-        9000, "broken", "CREATE TABLE extra (a INTEGER);\nCREATE TABLE runs (a INTEGER);\n"
+        real[-1].version + 1, "broken", "CREATE TABLE extra (a INTEGER);\nCREATE TABLE runs (a INTEGER);\n"
     )
     monkeypatch.setattr(migrations, "steps", lambda: [*real, broken])
     with pytest.raises(StoreError, match="table runs already exists"):
@@ -158,13 +158,15 @@ def test_a_step_is_applied_to_an_older_store_and_recorded(
     with Store.open(path) as store:
         store.write(substation())
     known = migrations.steps()
-    step = migrations.Step(9000, "notes", "CREATE TABLE remarks (a INTEGER) STRICT;\n")
+    number = known[-1].version + 1
+    step = migrations.Step(number, "notes", "CREATE TABLE remarks (a INTEGER) STRICT;\n")
     monkeypatch.setattr(migrations, "steps", lambda: [*known, step])
     with Store.open(path) as store:
-        assert store.version == 9000
+        assert store.version == number
         assert len(store.alerts()) == 24
         rows = store._connection.execute("SELECT version, name FROM schema_steps ORDER BY version")
-        assert rows.fetchall() == [(step.version, step.name) for step in [*known, step]]
+        names = [(one.version, one.name) for one in known]
+        assert rows.fetchall() == [*names, (number, "notes")]
 
 
 def test_places_where_no_file_can_be(tmp_path: Path) -> None:
