@@ -157,11 +157,19 @@ def lab_mac(address: str) -> str:
     return "02:" + ":".join(f"{octet:02x}" for octet in (b"\0" + ip(address))[-5:])
 
 
-def ip_frame(src: str, dst: str, proto: int, payload: bytes, vlans: Sequence[Vlan | int] = ()) -> bytes:
-    """Ethernet frame of an IPv4 or IPv6 packet between :func:`lab_mac` addresses."""
+def ip_frame(
+    src: str,
+    dst: str,
+    proto: int,
+    payload: bytes,
+    vlans: Sequence[Vlan | int] = (),
+    macs: tuple[str | bytes, str | bytes] | None = None,
+) -> bytes:
+    """Ethernet frame of an IPv4 or IPv6 packet; ``macs`` (source, destination), else :func:`lab_mac` of both."""
+    source, target = macs or (lab_mac(src), lab_mac(dst))
     if ":" in src:
-        return eth(lab_mac(dst), lab_mac(src), ETH_IPV6, ipv6(src, dst, proto, payload), vlans)
-    return eth(lab_mac(dst), lab_mac(src), ETH_IPV4, ipv4(src, dst, proto, payload), vlans)
+        return eth(target, source, ETH_IPV6, ipv6(src, dst, proto, payload), vlans)
+    return eth(target, source, ETH_IPV4, ipv4(src, dst, proto, payload), vlans)
 
 
 def tcp_frame(
@@ -174,16 +182,24 @@ def tcp_frame(
     flags: int,
     payload: bytes = b"",
     vlans: Sequence[Vlan | int] = (),
+    macs: tuple[str | bytes, str | bytes] | None = None,
 ) -> bytes:
     """Whole TCP frame between two IP addresses, checksums right."""
-    return ip_frame(src, dst, 6, tcp(sport, dport, seq, ack, flags, payload, src=src, dst=dst), vlans)
+    segment = tcp(sport, dport, seq, ack, flags, payload, src=src, dst=dst)
+    return ip_frame(src, dst, 6, segment, vlans, macs)
 
 
 def udp_frame(
-    src: str, dst: str, sport: int, dport: int, payload: bytes, vlans: Sequence[Vlan | int] = ()
+    src: str,
+    dst: str,
+    sport: int,
+    dport: int,
+    payload: bytes,
+    vlans: Sequence[Vlan | int] = (),
+    macs: tuple[str | bytes, str | bytes] | None = None,
 ) -> bytes:
     """Whole UDP frame between two IP addresses, checksums right."""
-    return ip_frame(src, dst, 17, udp(sport, dport, payload, src=src, dst=dst), vlans)
+    return ip_frame(src, dst, 17, udp(sport, dport, payload, src=src, dst=dst), vlans, macs)
 
 
 def arp(operation: int, sender_mac: str, sender_ip: str, target_mac: str, target_ip: str) -> bytes:
@@ -207,6 +223,8 @@ class Talk:
         Tags on every frame.
     isn
         First sequence numbers of client and server (set near 2**32 to test wrap-around).
+    macs
+        MAC addresses of client and server; of the lab when left out.
     """
 
     def __init__(
@@ -217,10 +235,12 @@ class Talk:
         sport: int = 40000,
         vlans: Sequence[Vlan | int] = (),
         isn: tuple[int, int] = (1000, 5000),
+        macs: tuple[str | bytes, str | bytes] | None = None,
     ) -> None:
         self._ends = ((client, sport), (server, port))
         self._next = [isn[0], isn[1]]
         self._vlans = vlans
+        self._macs = macs or (lab_mac(client), lab_mac(server))
         self.frames: list[Stamped] = []
 
     def segment(self, ts: int, side: int, flags: int, data: bytes = b"", seq: int | None = None) -> None:
@@ -228,7 +248,8 @@ class Talk:
         (src, sport), (dst, dport) = self._ends[side], self._ends[1 - side]
         at = self._next[side] if seq is None else seq
         ack = self._next[1 - side] if flags & ACK else 0
-        self.frames.append((ts, tcp_frame(src, dst, sport, dport, at, ack, flags, data, self._vlans)))
+        macs = (self._macs[side], self._macs[1 - side])
+        self.frames.append((ts, tcp_frame(src, dst, sport, dport, at, ack, flags, data, self._vlans, macs)))
         if seq is None:
             self._next[side] = (at + len(data) + bool(flags & (SYN | FIN))) & 0xFFFFFFFF
 
