@@ -72,16 +72,20 @@ class CaptureWriter:
         Resolution of the times.
     name : str
         pcapng: name of the interface that the frames come from, as its description says.
+    comment : str
+        pcapng: what readers of the file should know about all of it (``opt_comment`` of the section).
     """
 
-    def __init__(self, file: BinaryIO, link: int | None = None, nanos: bool = True, name: str = "") -> None:
+    def __init__(
+        self, file: BinaryIO, link: int | None = None, nanos: bool = True, name: str = "", comment: str = ""
+    ) -> None:
         self._file = file
         self._link = link
         self._nanos = nanos
         self._name = name
         self._interfaces: dict[int, int] = {}
         self.frames = 0
-        file.write(_section_header() if link is None else _pcap_header(link, nanos))
+        file.write(_section_header(comment) if link is None else _pcap_header(link, nanos))
 
     def write(self, batch: FrameBatch) -> None:
         """Append all frames of a batch."""
@@ -155,8 +159,9 @@ def _pcap_header(link: int, nanos: bool) -> bytes:
     return struct.pack("<IHHiIII", _PCAP_NANO if nanos else _PCAP_MICRO, 2, 4, 0, 0, MAX_CAPLEN, link)
 
 
-def _section_header() -> bytes:
-    return struct.pack("<IIIHHqI", SECTION, 28, ORDER_MAGIC, 1, 0, -1, 28)
+def _section_header(comment: str) -> bytes:
+    options = _option(1, comment.encode()) + _option(0, b"") if comment else b""  # opt_comment
+    return _block(SECTION, struct.pack("<IHHq", ORDER_MAGIC, 1, 0, -1) + options)
 
 
 def _interface(link: int, nanos: bool, name: str) -> bytes:

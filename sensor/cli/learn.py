@@ -18,7 +18,7 @@ from sensor.errors import InputError
 if TYPE_CHECKING:
     from detectors.baseline import Baseline
 
-MODEL_NAMES: Final = ("knn", "hbos", "pca", "gmm", "iforest", "ecod", "loda")
+MODEL_NAMES: Final = ("knn", "hbos", "pca", "gmm", "iforest", "ecod", "loda", "mean")
 """As in ``detectors.behaviour.MODELS``; repeated so that ``--help`` need not import it."""
 
 

@@ -89,7 +89,7 @@ def timeline(result: Result, width: int) -> Html:
     if result.timeline is not None and _has_values(result.timeline):
         parts.append(_score(result.timeline, axis, top + 12))
     counts = ", ".join(f"{count} {level}" for level, count in words.level_counts(result).items())
-    return _svg(width, bottom + AXIS, f"Alerts over time by level: {counts}", parts)
+    return drawing(width, bottom + AXIS, f"Alerts over time by level: {counts}", parts)
 
 
 def _lane(result: Result, level: str, axis: Axis, top: float) -> Html:
@@ -172,7 +172,7 @@ def point_plot(series: PointSeries, alerts: Sequence[tuple[float, str]], width: 
         parts.append(tag("line", x1=x, x2=x, y1=8, y2=8 + PLOT, class_=f"flag {_class(level)}"))
         parts.append(tag("path", title, d=d, class_=f"mark {_class(level)}"))
     label = f"Values of {series.point} from {values.min():.4g} to {values.max():.4g}"
-    return _svg(width, PLOT + 8 + AXIS, label, parts)
+    return drawing(width, PLOT + 8 + AXIS, label, parts)
 
 
 def _band(series: PointSeries, axis: Axis, y: Callable[[float], float], low: float, high: float) -> Html:
@@ -258,7 +258,8 @@ def icon_shapes() -> Html:
     return tag("svg", *symbols, class_="shapes", aria_hidden="true", width=0, height=0)
 
 
-def _svg(width: float, height: float, label: str, parts: Iterable[Html]) -> Html:
+def drawing(width: float, height: float, label: str, parts: Iterable[Html]) -> Html:
+    """An SVG of that size; ``label`` says in words what it shows."""
     return tag("svg", *parts, viewBox=f"0 0 {width} {height:g}", role="img", aria_label=label, class_="chart")
 
 

@@ -49,8 +49,12 @@ def write_report(path: str | Path, result: Result) -> None:
     MissingToolError
         The folder is missing or cannot be written, or the disk is full.
     """
+    write_page(path, render(result))
+
+
+def write_page(path: str | Path, text: str) -> None:
+    """Write a page; as :func:`write_report`."""
     path = Path(path)
-    text = render(result)
     try:
         _replace(path, text.encode("utf-8"))
     except OSError as error:
@@ -60,10 +64,15 @@ def write_report(path: str | Path, result: Result) -> None:
 
 def render(result: Result) -> str:
     """The report as text."""
+    title = f"{words.site(result)}: Gridwarden report"
+    return page(title, icon_shapes(), _header(result), tag("main", *_sections(result)), _footer(result))
+
+
+def page(title: str, *content: Html) -> str:
+    """A self-contained page with the report's style and content security policy."""
     style = resources.files("sensor.report").joinpath("style.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    title = f"{words.site(result)}: Gridwarden report"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -74,7 +83,7 @@ def render(result: Result) -> str:
         tag("title", title),
         tag("style", Html(style)),
     )
-    body = tag("body", icon_shapes(), _header(result), tag("main", *_sections(result)), _footer(result))
+    body = tag("body", *content)
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.lab.frames import Stamped, _transport_sum, cp56
+from tests.lab.frames import Stamped, cp56, transport_sum
 from tests.lab.scenario import Scenario
 from tests.lab.station import FACTOR, MACS, NODES, PUBLISHERS, Clock
 
@@ -70,7 +70,7 @@ def repair(frame: bytes, station_ns: int, clock: Clock) -> bytes:
     else:
         return frame
     segment[field : field + 2] = b"\0\0"
-    segment[field : field + 2] = struct.pack("!H", _transport_sum(source, target, protocol, bytes(segment)))
+    segment[field : field + 2] = struct.pack("!H", transport_sum(source, target, protocol, bytes(segment)))
     return frame[: 14 + header] + bytes(segment) + frame[14 + total :]
 
 

@@ -1,0 +1,1 @@
+"""Attack patterns, one module per protocol; a function registered with ``attack`` is one pattern."""
