@@ -1,0 +1,275 @@
+"""What a daemon writes while it runs, in one transaction: alerts, samples, levels, links, health.
+
+Everything has an identity, so that writing it twice changes nothing: an alert its id, a sample its series
+and time, a level its scope and name. Numbers in ``seq`` grow with every change and are never given twice,
+so that a reader can ask for what is new since the last number it saw.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from detectors.base import Alert, Incident
+from sensor.store import rows
+from sensor.store.sqlite import Store, upsert_sql
+
+MAX_SERIES_KNOWN: Final = 50_000
+
+SeriesKey = tuple[str, str, str, str]
+"""name, protocol, conversation, unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertChange:
+    """An alert as it stands now; ``fold`` lets an open one grow on after a restart."""
+
+    alert: Alert
+    open: bool
+    fold: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelRow:
+    """Level of a site, asset or conversation; columns as in table levels."""
+
+    scope: str
+    protocol: str
+    name: str
+    level: int
+    score: float
+    trend: float
+    since: float
+    ts: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """When a conversation was last heard."""
+
+    protocol: str
+    name: str
+    client: str
+    server: str
+    first: float
+    last: float
+    messages: int
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AssetHealthRow:
+    """When an address was last heard."""
+
+    address: str
+    first: float
+    last: float
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRow:
+    """How the sensor or one of its sources is."""
+
+    ts: float
+    source: str
+    state: str
+    fields: dict[str, float]
+
+
+@dataclass(slots=True)
+class Pending:
+    """What waits to be written; changes of the same thing take each other's place."""
+
+    alerts: dict[str, AlertChange] = field(default_factory=dict)
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    samples: list[tuple[SeriesKey, float, float]] = field(default_factory=list)
+    levels: dict[tuple[str, str, str], LevelRow] = field(default_factory=dict)
+    links: dict[tuple[str, str], LinkRow] = field(default_factory=dict)
+    assets: dict[str, AssetHealthRow] = field(default_factory=dict)
+    health: list[HealthRow] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        parts: tuple[Any, ...] = (self.alerts, self.incidents, self.samples, self.levels, self.links)
+        return any(map(len, (*parts, self.assets, self.health)))
+
+
+class LiveWriter:
+    """Writes :class:`Pending` into a store; keeps the numbers of series that it knows."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._series: dict[SeriesKey, int] = {}
+
+    def write(self, pending: Pending, now: float) -> None:
+        """All of it in one transaction, or nothing.
+
+        Parameters
+        ----------
+        pending : Pending
+        now : float
+            Wall clock, epoch seconds.
+
+        Raises
+        ------
+        StoreError, StoreUnavailable
+        """
+        try:
+            self.store.transact(lambda connection: self._write(connection, pending, now))
+        except BaseException:
+            self._series.clear()  # numbers given inside the transaction went with it
+            raise
+
+    def forget(self) -> None:
+        """Series may have been deleted: look their numbers up again."""
+        self._series.clear()
+
+    def _write(self, connection: sqlite3.Connection, pending: Pending, now: float) -> None:
+        seq = _mark(connection, "seq")
+        connection.executemany(
+            upsert_sql(rows.INCIDENT_COLUMNS, "incidents"), map(rows.incident_row, pending.incidents.values())
+        )
+        connection.executemany(
+            upsert_sql(rows.ALERT_COLUMNS, "alerts"),
+            (rows.alert_row(change.alert) for change in pending.alerts.values()),
+        )
+        for change in pending.alerts.values():
+            seq += 1
+            connection.execute(
+                "INSERT INTO alert_life VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (alert) DO UPDATE SET "
+                "seq = excluded.seq, open = excluded.open, fold = excluded.fold, updated = excluded.updated",
+                (rows.text(change.alert.id), seq, int(change.open), change.fold, now, now),
+            )
+        for level in pending.levels.values():
+            seq += 1
+            _write_level(connection, level, seq)
+        self._write_samples(connection, pending.samples)
+        _write_seen(connection, pending)
+        connection.executemany(
+            "INSERT INTO health (ts, source, state, fields) VALUES (?, ?, ?, ?)",
+            (
+                (row.ts, rows.text(row.source), row.state, rows.listing(_finite(row.fields)))
+                for row in pending.health
+            ),
+        )
+        set_mark(connection, "seq", seq)
+
+    def _write_samples(
+        self, connection: sqlite3.Connection, samples: Iterable[tuple[SeriesKey, float, float]]
+    ) -> None:
+        connection.executemany(
+            "INSERT INTO samples VALUES (?, ?, ?) "
+            "ON CONFLICT (series, ts) DO UPDATE SET value = excluded.value",
+            ((self._number(connection, key), ts, rows.real(value)) for key, ts, value in samples),
+        )
+
+    def _number(self, connection: sqlite3.Connection, key: SeriesKey) -> int:
+        known = self._series.get(key)
+        if known is None:
+            if len(self._series) >= MAX_SERIES_KNOWN:
+                self._series.clear()
+            name, protocol, conversation, unit = map(rows.text, key)
+            known = self._series[key] = int(
+                connection.execute(
+                    "INSERT INTO series (name, protocol, conversation, point, unit) VALUES (?, ?, ?, '', ?) "
+                    "ON CONFLICT (name, protocol, conversation, point, unit) "
+                    "DO UPDATE SET unit = excluded.unit RETURNING id",
+                    (name, protocol, conversation, unit),
+                ).fetchone()[0]
+            )
+        return known
+
+
+def open_folds(store: Store) -> list[str]:
+    """What lets the alerts that were open when the last run ended grow on."""
+    found = store.query("SELECT fold FROM alert_life WHERE open = 1 ORDER BY seq")
+    return [row[0] for row in found if row[0]]
+
+
+def close_left_over(store: Store, now: float) -> int:
+    """Close alerts that nobody will extend any more; how many."""
+    found = [row[0] for row in store.query("SELECT alert FROM alert_life WHERE open = 1")]
+
+    def work(connection: sqlite3.Connection) -> None:
+        seq = _mark(connection, "seq")
+        for ident in found:
+            seq += 1
+            connection.execute(
+                "UPDATE alert_life SET open = 0, fold = '', seq = ?, updated = ? WHERE alert = ?",
+                (seq, now, ident),
+            )
+        set_mark(connection, "seq", seq)
+
+    if found:
+        store.transact(work)
+    return len(found)
+
+
+def get_mark(store: Store, name: str, default: int = 0) -> int:
+    """A number kept from run to run."""
+    found = store.query("SELECT value FROM marks WHERE name = ?", (name,))
+    return int(found[0][0]) if found else default
+
+
+def set_mark(connection: sqlite3.Connection, name: str, value: int) -> None:
+    """Keep a number, inside the caller's transaction."""
+    connection.execute(
+        "INSERT INTO marks VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (name, value),
+    )
+
+
+def _mark(connection: sqlite3.Connection, name: str) -> int:
+    found = connection.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _write_level(connection: sqlite3.Connection, row: LevelRow, seq: int) -> None:
+    connection.execute(
+        "INSERT INTO levels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (scope, protocol, name) DO UPDATE SET level = excluded.level, score = excluded.score, "
+        "trend = excluded.trend, since = excluded.since, ts = excluded.ts, cause = excluded.cause, "
+        "seq = CASE WHEN level = excluded.level THEN seq ELSE excluded.seq END",
+        (
+            *map(rows.text, (row.scope, row.protocol, row.name)),
+            row.level,
+            rows.real(row.score),
+            rows.real(row.trend),
+            row.since,
+            row.ts,
+            rows.text(row.cause),
+            seq,
+        ),
+    )
+
+
+def _write_seen(connection: sqlite3.Connection, pending: Pending) -> None:
+    """Links and assets; the first time ever is kept from earlier runs."""
+    connection.executemany(
+        "INSERT INTO links VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (protocol, name) DO UPDATE SET "
+        "first = min(first, excluded.first), last = excluded.last, messages = excluded.messages, "
+        "silent = excluded.silent",
+        (
+            (
+                *map(rows.text, (row.protocol, row.name, row.client, row.server)),
+                row.first,
+                row.last,
+                row.messages,
+                int(row.silent),
+            )
+            for row in pending.links.values()
+        ),
+    )
+    connection.executemany(
+        "INSERT INTO asset_health VALUES (?, ?, ?, ?) ON CONFLICT (address) DO UPDATE SET "
+        "first = min(first, excluded.first), last = excluded.last, silent = excluded.silent",
+        ((rows.text(row.address), row.first, row.last, int(row.silent)) for row in pending.assets.values()),
+    )
+
+
+def _finite(fields: dict[str, float]) -> dict[str, float]:
+    """Without what JSON cannot say."""
+    return {name: value for name, value in fields.items() if value - value == 0}
