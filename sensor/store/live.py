@@ -1,8 +1,7 @@
 """What a daemon writes while it runs, in one transaction: alerts, samples, levels, links, health.
 
 Everything has an identity, so that writing it twice changes nothing: an alert its id, a sample its series
-and time, a level its scope and name. Numbers in ``seq`` grow with every change and are never given twice,
-so that a reader can ask for what is new since the last number it saw.
+and time, a level its scope and name.
 """
 
 from __future__ import annotations
@@ -128,7 +127,6 @@ class LiveWriter:
         self._series.clear()
 
     def _write(self, connection: sqlite3.Connection, pending: Pending, now: float) -> None:
-        seq = _mark(connection, "seq")
         connection.executemany(
             upsert_sql(rows.INCIDENT_COLUMNS, "incidents"), map(rows.incident_row, pending.incidents.values())
         )
@@ -136,16 +134,21 @@ class LiveWriter:
             upsert_sql(rows.ALERT_COLUMNS, "alerts"),
             (rows.alert_row(change.alert) for change in pending.alerts.values()),
         )
-        for change in pending.alerts.values():
-            seq += 1
-            connection.execute(
-                "INSERT INTO alert_life VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (alert) DO UPDATE SET "
-                "seq = excluded.seq, open = excluded.open, fold = excluded.fold, updated = excluded.updated",
-                (rows.text(change.alert.id), seq, int(change.open), change.fold, now, now),
-            )
-        for level in pending.levels.values():
-            seq += 1
-            _write_level(connection, level, seq)
+        connection.executemany(
+            "INSERT INTO alert_life VALUES (?, ?, ?, ?, ?) ON CONFLICT (alert) DO UPDATE SET "
+            "open = excluded.open, fold = excluded.fold, updated = excluded.updated",
+            (
+                (rows.text(change.alert.id), int(change.open), change.fold, now, now)
+                for change in pending.alerts.values()
+            ),
+        )
+        connection.executemany(
+            "INSERT INTO levels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (scope, protocol, name) DO UPDATE SET level = excluded.level, "
+            "score = excluded.score, trend = excluded.trend, since = excluded.since, ts = excluded.ts, "
+            "cause = excluded.cause",
+            map(_level_row, pending.levels.values()),
+        )
         self._write_samples(connection, pending.samples)
         _write_seen(connection, pending)
         connection.executemany(
@@ -155,7 +158,6 @@ class LiveWriter:
                 for row in pending.health
             ),
         )
-        set_mark(connection, "seq", seq)
 
     def _write_samples(
         self, connection: sqlite3.Connection, samples: Iterable[tuple[SeriesKey, float, float]]
@@ -185,27 +187,19 @@ class LiveWriter:
 
 def open_folds(store: Store) -> list[str]:
     """What lets the alerts that were open when the last run ended grow on."""
-    found = store.query("SELECT fold FROM alert_life WHERE open = 1 ORDER BY seq")
+    found = store.query("SELECT fold FROM alert_life WHERE open = 1 ORDER BY opened, alert")
     return [row[0] for row in found if row[0]]
 
 
-def close_left_over(store: Store, now: float) -> int:
-    """Close alerts that nobody will extend any more; how many."""
+def close_left_over(store: Store, now: float, but: set[str]) -> None:
+    """Close alerts that nobody will extend any more: all but some."""
     found = [row[0] for row in store.query("SELECT alert FROM alert_life WHERE open = 1")]
-
-    def work(connection: sqlite3.Connection) -> None:
-        seq = _mark(connection, "seq")
-        for ident in found:
-            seq += 1
-            connection.execute(
-                "UPDATE alert_life SET open = 0, fold = '', seq = ?, updated = ? WHERE alert = ?",
-                (seq, now, ident),
-            )
-        set_mark(connection, "seq", seq)
-
-    if found:
-        store.transact(work)
-    return len(found)
+    store.transact(
+        lambda connection: connection.executemany(
+            "UPDATE alert_life SET open = 0, fold = '', updated = ? WHERE alert = ?",
+            [(now, ident) for ident in found if ident not in but],
+        )
+    )
 
 
 def get_mark(store: Store, name: str, default: int = 0) -> int:
@@ -214,35 +208,25 @@ def get_mark(store: Store, name: str, default: int = 0) -> int:
     return int(found[0][0]) if found else default
 
 
-def set_mark(connection: sqlite3.Connection, name: str, value: int) -> None:
-    """Keep a number, inside the caller's transaction."""
-    connection.execute(
-        "INSERT INTO marks VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (name, value),
+def set_mark(store: Store, name: str, value: int) -> None:
+    """Keep a number."""
+    store.transact(
+        lambda connection: connection.execute(
+            "INSERT INTO marks VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
     )
 
 
-def _mark(connection: sqlite3.Connection, name: str) -> int:
-    found = connection.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
-    return int(found[0]) if found else 0
-
-
-def _write_level(connection: sqlite3.Connection, row: LevelRow, seq: int) -> None:
-    connection.execute(
-        "INSERT INTO levels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (scope, protocol, name) DO UPDATE SET level = excluded.level, score = excluded.score, "
-        "trend = excluded.trend, since = excluded.since, ts = excluded.ts, cause = excluded.cause, "
-        "seq = CASE WHEN level = excluded.level THEN seq ELSE excluded.seq END",
-        (
-            *map(rows.text, (row.scope, row.protocol, row.name)),
-            row.level,
-            rows.real(row.score),
-            rows.real(row.trend),
-            row.since,
-            row.ts,
-            rows.text(row.cause),
-            seq,
-        ),
+def _level_row(row: LevelRow) -> tuple[Any, ...]:
+    return (
+        *map(rows.text, (row.scope, row.protocol, row.name)),
+        row.level,
+        rows.real(row.score),
+        rows.real(row.trend),
+        row.since,
+        row.ts,
+        rows.text(row.cause),
     )
 
 

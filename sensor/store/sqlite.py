@@ -125,7 +125,7 @@ class Store:
                 raise
         return cls(path, connection, version)
 
-    def transact(self, work: Callable[[sqlite3.Connection], None]) -> None:
+    def transact(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Run ``work`` in one transaction, all of it or nothing; errors as in :meth:`write`."""
         with self._transaction():
             work(self._connection)

@@ -1,20 +1,18 @@
 -- What a daemon of years keeps beside the results of single runs. Times as in step 1.
 
 CREATE TABLE marks (
-    name TEXT PRIMARY KEY,           -- 'seq': last number given to a changed alert or level; 'clean': 1 after an orderly end
+    name TEXT PRIMARY KEY,           -- 'clean': 1 after an orderly end
     value INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE alert_life (
     alert TEXT PRIMARY KEY REFERENCES alerts (id) ON DELETE CASCADE,
-    seq INTEGER NOT NULL,            -- grows with every change of any alert: what is new since a number
     open INTEGER NOT NULL,           -- 1: may still grow
     fold TEXT NOT NULL,              -- JSON: what lets an open alert grow on after a restart; "" once closed
     opened REAL NOT NULL,            -- wall clock of the first write
     updated REAL NOT NULL            -- wall clock of the last write
 ) STRICT;
 
-CREATE INDEX alert_life_by_seq ON alert_life (seq);
 CREATE INDEX alert_life_open ON alert_life (open) WHERE open = 1;
 
 CREATE TABLE decisions (
@@ -38,7 +36,6 @@ CREATE TABLE levels (
     since REAL NOT NULL,             -- capture time at which the level began
     ts REAL NOT NULL,                -- capture time of the last window
     cause TEXT NOT NULL,             -- rule of the alert that holds the level up, 'score', or ""
-    seq INTEGER NOT NULL,            -- grows when the level changes
     PRIMARY KEY (scope, protocol, name)
 ) STRICT;
 
