@@ -144,18 +144,18 @@ class Folder:
         """All that is open, for :meth:`restore` of another folder."""
         return [_stored(key, entry) for key, entry in self._open.items()]
 
-    def restore(self, stored: str) -> bool:
-        """Take over an open alert of an earlier run; False for what is none, or when there is no room."""
+    def restore(self, stored: str) -> str:
+        """Take over an open alert of an earlier run; its id, "" for what is none or has no room."""
         try:
             record = json.loads(stored)
             key, entry = _unstored(record)
         except (ValueError, TypeError, KeyError):
-            return False
+            return ""
         if len(self._open) >= min(MAX_GROUPS, self.most) or key in self._open:
-            return False
+            return ""
         self._open[key] = entry
         self._repeats[key] = entry.repeats + 1
-        return True
+        return entry.alert.id
 
     def _key(self, finding: Finding) -> tuple[str, str, str]:
         link = self._link(finding)

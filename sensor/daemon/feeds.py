@@ -22,6 +22,7 @@ from sensor.capture.pcapfile import MAX_FRAMES, CaptureFile
 from sensor.capture.ring import Counters
 from sensor.capture.sources import open_sources
 from sensor.config.schema import Config, SourceConfig
+from sensor.daemon.clock import Clock
 from sensor.daemon.joining import drained, join_frames, merged, pieces, split_at
 from sensor.errors import CaptureError, GridwardenError
 from sensor.frames import FILE_SHIFT, FrameBatch, no_frames
@@ -52,7 +53,9 @@ class Feed:
         config: SourceConfig,
         out: queue.Queue[tuple[int, FrameBatch]],
         on_event: Callable[[str], None],
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self.index, self.config, self.name = index, config, config.name
         self._out, self._on_event = out, on_event
         self._capture: LiveCapture | None = None
@@ -139,6 +142,9 @@ class Feed:
         if len(batch):
             self.frames += len(batch)
             self.octets += int(batch.wirelen.sum(dtype=np.int64))
+            latest = int((self._clock.wall() + 1) * 1e9)
+            if int(batch.ts.max()) > latest:  # stamped before the clock was set back
+                batch.ts = np.minimum(batch.ts, latest)
             self.last_frame = int(batch.ts[-1])
             batch.number += self.index << FILE_SHIFT
         while True:
@@ -162,13 +168,18 @@ class Feed:
 class LiveFeeds:
     """All interfaces of a site; a :class:`~sensor.frames.FrameSource`."""
 
-    def __init__(self, sources: Sequence[SourceConfig], on_event: Callable[[str], None]) -> None:
+    def __init__(
+        self, sources: Sequence[SourceConfig], on_event: Callable[[str], None], clock: Clock | None = None
+    ) -> None:
+        self._clock = clock or Clock()
         self.shown = ", ".join(source.name for source in sources)
         self.size = 0
         self.notes: list[str] = []
         self.problems: list[CaptureError] = []
         self._queue: queue.Queue[tuple[int, FrameBatch]] = queue.Queue(QUEUE * len(sources))
-        self.feeds = [Feed(index, source, self._queue, on_event) for index, source in enumerate(sources)]
+        self.feeds = [
+            Feed(index, source, self._queue, on_event, self._clock) for index, source in enumerate(sources)
+        ]
         self._held: list[FrameBatch] = []
         self._idle: dict[int, int] = {}
         self._stopping = False
@@ -252,7 +263,7 @@ class LiveFeeds:
                 self._idle[index] = batch.clock + MARGIN - SAFE
         if not self._held:
             return no_frames(min(self._idle.values()) if self._all_idle() else 0)
-        ready, later = split_at(join_frames(self._held), time.time_ns() - HOLD)
+        ready, later = split_at(join_frames(self._held), int(self._clock.wall() * 1e9) - HOLD)
         self._held = [later] if len(later) else []
         return ready
 
@@ -271,6 +282,7 @@ class Playback:
         self.shown = ", ".join(source.name for source in sources)
         self.sources = list(sources)
         self.notes: list[str] = []
+        self.problems: list[CaptureError] = []
         self._ended = threading.Event()
         self._cut: deque[FrameBatch] = deque()
         self._wait = wait or self._ended.wait
@@ -283,11 +295,6 @@ class Playback:
         self.counts = [0] * len(sources)
         self.last_frame = 0
         self._stream = self._paced(merged([self._one(number) for number in range(len(sources))]))
-
-    @property
-    def problems(self) -> list[CaptureError]:
-        """What could not be read."""
-        return [problem for files in self.files for file in files for problem in file.problems]
 
     @property
     def position(self) -> int:
@@ -318,6 +325,7 @@ class Playback:
             for batch in file.batches(max_frames=FILE_BATCH):
                 self.counts[number] += len(batch)
                 yield batch
+            self.problems += file.problems
 
     def _paced(self, stream: Iterator[FrameBatch]) -> Iterator[FrameBatch]:
         began: tuple[float, int] | None = None
@@ -342,10 +350,10 @@ class Playback:
 Feeds = LiveFeeds | Playback
 
 
-def make_feeds(config: Config, on_event: Callable[[str], None]) -> Feeds:
+def make_feeds(config: Config, on_event: Callable[[str], None], clock: Clock) -> Feeds:
     """Sources of a configuration; raises CaptureError for captures that cannot be used."""
     if config.live:
-        return LiveFeeds(config.sources, on_event)
+        return LiveFeeds(config.sources, on_event, clock)
     return Playback(config.sources, config.speed)
 
 

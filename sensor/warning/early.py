@@ -83,6 +83,11 @@ class EarlyWarning:
         self._over: set[str] = set()
         self.refused = 0
 
+    def configure(self, site: str, settings: WarningConfig) -> None:
+        """Other settings; levels and signs of life stay."""
+        self.site, self.settings = site, settings
+        self._conversations.most, self._assets.most = settings.max_conversations, settings.max_assets
+
     # --- alerts -------------------------------------------------------------------------------------
 
     def alert(self, alert: Alert, is_open: bool) -> None:
