@@ -61,7 +61,7 @@ def list_alerts(
 ) -> None:
     """Alerts, newest first.
 
-    `--since` counts back from now; alerts carry the time of the traffic, so those of an old capture need none.
+    `--since` counts back from now, and alerts carry the time of the traffic: leave it out for old captures.
 
     \b
     Examples:

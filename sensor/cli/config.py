@@ -96,7 +96,7 @@ def init(file: Path) -> None:
     with os.fdopen(target, "w", encoding="utf-8") as opened:
         opened.write(example())
     out.print(
-        f"{file}: written. Set site.name, site.baseline and the interface, then: gridwarden config check {file}",
+        f"{file}: written. Set name, baseline and interface, then: gridwarden config check {file}",
         markup=False,
         highlight=False,
         soft_wrap=True,

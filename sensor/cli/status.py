@@ -45,7 +45,7 @@ def command(ctx: click.Context, store: Path, as_json: bool) -> None:
             "ORDER BY level DESC, scope DESC, name LIMIT 50"
         )
     state, age = _state(rows.get(""))
-    counts = {name: 0 for name in ("info", "notice", "warning", "alarm")}
+    counts = dict.fromkeys(("info", "notice", "warning", "alarm"), 0)
     for one in going_on:
         counts[one.alert.level] += 1
     from sensor.warning.levels import NAMES

@@ -1,8 +1,8 @@
 """The daemon's main thread: start, signals, reloads, heartbeats, the service manager, the end.
 
 Threads: one per interface (``feeds``), one for the analysis (``watch``), one for the store (``keeper``), one
-for a reload while it lasts, those of the forwarder, and this one, which only waits and looks after the others.
-Detection never waits for the store, the store never for a sink.
+for a reload while it lasts, those of the forwarder, and this one, which only waits and looks after
+the others. Detection never waits for the store, the store never for a sink.
 """
 
 from __future__ import annotations
@@ -141,17 +141,19 @@ class Daemon:
     def _read_again(self, watch: Watch, health: Health) -> None:
         """SIGHUP: configuration, profiles and baseline anew; a mistake leaves everything as it is."""
         self.notifier.reloading()
+        forwarder: Forwarder | None = None
         try:
             config = load_config(self.file)
             registry, baseline = load_parts(config)
             if not same_sources(config, watch.config) or config.store != watch.config.store:
                 self.say("[[source]], [replay] and [store] are read at the start only: restart for them")
             config = _with_old_sources(config, watch.config)
-            forwarder = make_forwarder(config) if config.sinks != watch.config.sinks else None
+            if config.sinks != watch.config.sinks:
+                forwarder = make_forwarder(config)
             judge = make_judge(config, registry, baseline, watch.feeds, watch.judge)
             if not watch.exchange(config, judge):
                 raise GridwardenError("the analysis did not take the new configuration over in time")
-        except (GridwardenError, OSError) as error:
+        except Exception as error:
             self.say(f"the new configuration is refused, the old one goes on:\n{error}")
             self.notifier.tell(READY=1, STATUS=f"configuration refused: {str(error).splitlines()[0]}")
             return

@@ -41,7 +41,10 @@ SV_LOST, SV_PAUSE = 0xFF01, 0xFF03
 S_FRAME: Final = 256
 LAST_TYPE: Final = 127
 MODULUS: Final = 1 << 15
-_COLUMNS: Final = ("ts", "proto", "role", "conv", "kind", "seq", "state", "aux")
+GONE: Final = 120 * SECOND
+"""An I-frame that has waited for so long belongs to a connection that is gone."""
+
+_COLUMNS: Final = ("ts", "proto", "role", "conv", "stream", "kind", "seq", "state", "aux")
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -145,7 +148,7 @@ class Margins:
     _points: list[npt.NDArray[Any]] = field(default_factory=list)
     _count: int = 0
     _goose: OrderedDict[int, tuple[int, int]] = field(default_factory=OrderedDict)
-    _waiting: OrderedDict[tuple[int, int], tuple[Ints, Ints, int]] = field(default_factory=OrderedDict)
+    _waiting: OrderedDict[tuple[int, int, int], tuple[Ints, Ints, int]] = field(default_factory=OrderedDict)
     _ids: dict[str, int] = field(default_factory=dict)
 
     def push(self, piece: Slice) -> None:
@@ -214,34 +217,41 @@ class Margins:
     # --- IEC 60870-5-104 ----------------------------------------------------------------------------
 
     def _iec104_margins(self, rows: npt.NDArray[Any], end: int) -> list[Margin]:
+        """Connection by connection: numbers begin anew with each; a conversation has the worst of its own."""
+        worst: dict[int, tuple[int, float]] = {}
+        rows = rows[np.lexsort((rows["stream"], rows["conv"]))]  # stable: in order of arrival inside each
+        edges = np.flatnonzero((np.diff(rows["conv"]) != 0) | (np.diff(rows["stream"]) != 0)) + 1
+        parts = {
+            (int(part["conv"][0]), int(part["stream"][0])): part
+            for part in np.split(rows, edges)
+            if len(part)
+        }
+        speaking = {conv for conv, _ in parts}
+        for conv, stream, role in list(self._waiting):
+            if conv in speaking and (conv, stream) not in parts:
+                del self._waiting[conv, stream, role]  # another connection has taken its place
+        silent = {key[:2] for key in self._waiting} - parts.keys()
+        for conv, stream in [*parts, *sorted(silent)]:
+            part = parts.get((conv, stream), rows[:0])
+            had = worst.get(conv, (0, 0.0))
+            for sender, receiver in ((Role.CLIENT, Role.SERVER), (Role.SERVER, Role.CLIENT)):
+                some, longest = self._direction((conv, stream, int(sender)), part, int(receiver), end)
+                had = (max(had[0], some), max(had[1], longest))
+            worst[conv] = had
         found: list[Margin] = []
-        heard = np.unique(rows["conv"]).tolist()
-        order = np.argsort(rows["conv"], kind="stable")
-        rows = rows[order]
-        silent = {conv for conv, _ in self._waiting} - set(heard)
-        for conv in [*heard, *sorted(silent)]:
-            low, high = np.searchsorted(rows["conv"], [conv, conv + 1])
-            found += self._connection(conv, rows[low:high], end)
+        for conv, (under_way, waited) in worst.items():
+            found.append(Margin("margin.iec104_k", "1", conv, float(under_way)))
+            found.append(Margin("margin.iec104_t1", "s", conv, waited))
         while len(self._waiting) > MAX_STREAMS:
             self._waiting.popitem(last=False)
             self.left_out += 1
         return found
 
-    def _connection(self, conv: int, rows: npt.NDArray[Any], end: int) -> list[Margin]:
-        under_way, waited = 0, 0.0
-        for sender, receiver in ((Role.CLIENT, Role.SERVER), (Role.SERVER, Role.CLIENT)):
-            some, longest = self._direction(conv, rows, int(sender), int(receiver), end)
-            under_way, waited = max(under_way, some), max(waited, longest)
-        return [
-            Margin("margin.iec104_k", "1", conv, float(under_way)),
-            Margin("margin.iec104_t1", "s", conv, waited),
-        ]
-
     def _direction(
-        self, conv: int, rows: npt.NDArray[Any], sender: int, receiver: int, end: int
+        self, key: tuple[int, int, int], rows: npt.NDArray[Any], receiver: int, end: int
     ) -> tuple[int, float]:
-        old_ts, old, last = self._waiting.pop((conv, sender), (_NONE, _NONE, -1))
-        sent_at = np.flatnonzero((rows["role"] == sender) & (rows["kind"] <= LAST_TYPE))
+        old_ts, old, last = self._waiting.pop(key, (_NONE, _NONE, -1))
+        sent_at = np.flatnonzero((rows["role"] == key[2]) & (rows["kind"] <= LAST_TYPE))
         heard_at = np.flatnonzero((rows["role"] == receiver) & (rows["state"] >= 0))
         sent, heard = rows["seq"][sent_at], rows["state"][heard_at]
         if last >= 0:
@@ -255,14 +265,14 @@ class Margins:
         rest_ts, rest = all_ts[covered:][-MAX_UNACKNOWLEDGED:], numbers[covered:][-MAX_UNACKNOWLEDGED:]
         longest = float(waits.max()) if len(waits) else 0.0
         if len(rest_ts):
-            age = max(0, end - int(rest_ts[0])) / SECOND
-            if age > 600:  # the connection is gone, and with it what was never acknowledged
+            age = max(0, end - int(rest_ts[0]))
+            if age > GONE:
                 rest_ts = rest = _NONE
             else:
-                longest = max(longest, age)
+                longest = max(longest, age / SECOND)
         last = int(heard[-1]) if len(heard) else last
         if len(rest) or len(rows):
-            self._waiting[conv, sender] = (rest_ts, rest, last)
+            self._waiting[key] = (rest_ts, rest, last)
         return int(under_way.max()) if len(under_way) else 0, longest
 
 
