@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,7 +71,9 @@ def test_compiler_flags_live_in_one_module() -> None:
 
 def test_network_sinks_are_not_opened_by_accident() -> None:
     """Passive: one module opens a socket, to listen, and nothing in the project can send on it."""
-    assert importers("socket") == {"sensor/capture/ring.py"}
+    assert importers("socket") == {"sensor/capture/ring.py", "sensor/daemon/notify.py"}
+    manager = (ROOT / "sensor" / "daemon" / "notify.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"socket\.AF_\w+", manager)) == {"socket.AF_UNIX"}, "systemd's, not the network's"
     assert importers("scapy") == set()
 
 

@@ -54,7 +54,7 @@ class Health:
         feeds = self.watch.feeds
         rows: list[HealthRow] = []
         if isinstance(feeds, LiveFeeds):
-            rows = [self._source(feed, now, changes) for feed in feeds.feeds]
+            rows = [self._source(feed, now, changes, ending) for feed in feeds.feeds]
         else:
             for source, count in zip(feeds.sources, feeds.counts, strict=True):
                 rows.append(HealthRow(now, source.name, "ok", {"frames": float(count)}))
@@ -78,7 +78,7 @@ class Health:
             return self.clock.monotonic() - self._began
         return max(0.0, self.clock.wall() - self.watch.clock_ns / 1e9)
 
-    def _source(self, feed: Feed, now: float, changes: list[AlertChange]) -> HealthRow:
+    def _source(self, feed: Feed, now: float, changes: list[AlertChange], ending: str) -> HealthRow:
         counters, why = feed.counters, feed.blind
         fields = {
             "frames": float(feed.frames),
@@ -89,6 +89,8 @@ class Health:
         }
         if feed.last_frame:
             fields["last_frame_age_s"] = max(0.0, now - feed.last_frame / 1e9)
+        if ending:  # closed by ourselves: that is no blindness
+            return HealthRow(now, feed.name, ending, fields)
         state = "ok"
         if why:
             state = "blind"
