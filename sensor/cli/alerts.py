@@ -14,6 +14,8 @@ from sensor.cli.options import Duration
 from sensor.cli.stores import store_options
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from sensor.store.life import Decision, Filed
 
 LEVELS = ("info", "notice", "warning", "alarm")
@@ -133,15 +135,19 @@ def _deciding(name: str, what: str, words: str) -> click.Command:
     @click.argument("idents", metavar="ID...", nargs=-1, required=True)
     @store_options
     @click.option("--who", default=None, help="Who decides; your login name by default.")
-    @click.option("--why", default="", required=what != "acknowledged", help="The reason, for the trail.")
+    @click.option("--why", default=None, required=what != "acknowledged", help="The reason, for the trail.")
     @click.option("--json", "as_json", is_flag=True, help="The alerts as they are now, one JSON object each.")
-    def decide_alerts(idents: tuple[str, ...], store: Path, who: str | None, why: str, as_json: bool) -> None:
+    def decide_alerts(
+        idents: tuple[str, ...], store: Path, who: str | None, why: str | None, as_json: bool
+    ) -> None:
         from sensor.store.life import Decision, decide
         from sensor.store.sqlite import Store
 
         Store.look(store).close()  # a wrong name must not make a new store
         with Store.open(store) as opened:
-            done = decide(opened, list(idents), Decision(what, who or getpass.getuser(), why, time.time()))
+            done = decide(
+                opened, list(idents), Decision(what, who or getpass.getuser(), why or "", time.time())
+            )
         for one in done:
             if as_json:
                 print_json(one.record())
@@ -183,16 +189,16 @@ _deciding(
 )
 
 
-def _line(one: Filed) -> str:
-    """Id, the alert for people, and how it stands; markup inside."""
-    from rich.markup import escape
+def _line(one: Filed) -> Text:
+    """Id, the alert for people, and how it stands; nothing in it is markup."""
+    from rich.text import Text
 
     from sensor.report.text import alert_line
 
     state = [one.decision.what] if one.decision is not None else []
     state += ["open"] if one.open else []
-    tail = f" [dim]({', '.join(state)})[/dim]" if state else ""
-    return f"[dim]{escape(one.alert.id)}[/dim] {alert_line(one.alert)}{tail}"
+    line = Text.assemble((one.alert.id, "dim"), " ", alert_line(one.alert))
+    return line.append(f" ({', '.join(state)})", "dim") if state else line
 
 
 def _decided(one: Decision) -> dict[str, object]:
