@@ -135,7 +135,7 @@ def _deciding(name: str, what: str, words: str) -> click.Command:
     @click.argument("idents", metavar="ID...", nargs=-1, required=True)
     @store_options
     @click.option("--who", default=None, help="Who decides; your login name by default.")
-    @click.option("--why", default=None, required=what != "acknowledged", help="The reason, for the trail.")
+    @click.option("--why", required=what != "acknowledged", help="The reason, for the trail.")
     @click.option("--json", "as_json", is_flag=True, help="The alerts as they are now, one JSON object each.")
     def decide_alerts(
         idents: tuple[str, ...], store: Path, who: str | None, why: str | None, as_json: bool
