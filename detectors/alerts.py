@@ -6,14 +6,20 @@ units is one alert, which lists them). The fold time is what the finding says it
 5 s, so that separate events stay separate; it doubles with every eighth alert of the same group, up to
 ten minutes, so that a storm ends in a handful of alerts. Ids depend on what is said about whom and when
 only.
+
+A run that ends takes alerts as they close. A daemon also asks what has opened or grown meanwhile
+(:meth:`Folder.changed`), and hands open alerts over to the next run (:meth:`Folder.restore`), so that one
+story stays one alert when the sensor is started again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 
@@ -28,6 +34,9 @@ DOUBLING: Final = 8
 MAX_GROUPS: Final = 10_000
 MAX_ALERTS: Final = 20_000
 MAX_ITEMS: Final = 256
+TOLD_AGAIN: Final = 5.0
+"""Least seconds of capture time between two tellings of an alert that grows."""
+
 SHOWN_ITEMS: Final = 8
 INCIDENT_GAP: Final = 60.0
 """Seconds of quiet that end an incident."""
@@ -46,6 +55,8 @@ class _Open:
     weights: dict[str, float] = field(default_factory=dict)
     items: dict[str, None] = field(default_factory=dict)
     hold: float = 0.0
+    told: float = float("-inf")
+    told_level: int = -1
 
     @property
     def patience(self) -> float:
@@ -60,12 +71,20 @@ class Folder:
     Attributes
     ----------
     dropped : int
-        Findings about new groups that came when :data:`MAX_ALERTS` alerts had been given.
+        Findings about new groups that came when ``most`` alerts had been given.
+    most : int
+        Alerts given, at most.
+    horizon : float
+        Seconds of capture time after which ``most`` alerts may be given again.
     """
 
     lens: Lens
     dropped: int = 0
     given: int = 0
+    most: int = MAX_ALERTS
+    horizon: float = float("inf")
+    _since: float = float("-inf")
+    _touched: dict[tuple[str, str, str], None] = field(default_factory=dict)
     _open: OrderedDict[tuple[str, str, str], _Open] = field(default_factory=OrderedDict)
     _repeats: OrderedDict[tuple[str, str, str], int] = field(default_factory=OrderedDict)
 
@@ -77,24 +96,67 @@ class Folder:
         if entry is not None:
             if finding.ts / SECOND - entry.alert.end <= entry.patience:
                 self._extend(entry, finding)
+                self._touched[key] = None
                 return closed
             closed.append(self._finish(key))
-        if self.given + len(self._open) >= MAX_ALERTS:
+        if self.given + len(self._open) >= self.most:
             self.dropped += 1
             return closed
         if len(self._open) >= MAX_GROUPS:
             closed.append(self._finish(next(iter(self._open))))
         self._open[key] = self._new(key, finding)
+        self._touched[key] = None
         return closed
 
     def tick(self, clock: float) -> list[Alert]:
         """Alerts that can no longer grow at ``clock`` (epoch seconds)."""
+        if clock - self._since > self.horizon or self._since > clock:
+            self._since, self.given = clock, 0
         due = [k for k, entry in self._open.items() if clock - entry.alert.end > entry.patience]
         return [self._finish(key) for key in due]
 
     def close(self) -> list[Alert]:
         """All alerts still open."""
         return [self._finish(key) for key in list(self._open)]
+
+    def changed(self, clock: float) -> list[tuple[Alert, str]]:
+        """Open alerts that are new, louder, or have grown and were not told for a while.
+
+        Returns
+        -------
+        list of (Alert, str)
+            A copy as it stands, and what :meth:`restore` needs to let it grow on.
+        """
+        out: list[tuple[Alert, str]] = []
+        waiting: dict[tuple[str, str, str], None] = {}
+        for key in self._touched:
+            entry = self._open.get(key)
+            if entry is None:
+                continue
+            if entry.level <= entry.told_level and abs(clock - entry.told) < TOLD_AGAIN:
+                waiting[key] = None
+                continue
+            entry.told, entry.told_level = clock, int(entry.level)
+            out.append((_shown(entry), _stored(key, entry)))
+        self._touched = waiting
+        return out
+
+    def open_alerts(self) -> list[str]:
+        """All that is open, for :meth:`restore` of another folder."""
+        return [_stored(key, entry) for key, entry in self._open.items()]
+
+    def restore(self, stored: str) -> str:
+        """Take over an open alert of an earlier run; its id, "" for what is none or has no room."""
+        try:
+            record = json.loads(stored)
+            key, entry = _unstored(record)
+        except (ValueError, TypeError, KeyError):
+            return ""
+        if len(self._open) >= min(MAX_GROUPS, self.most) or key in self._open:
+            return ""
+        self._open[key] = entry
+        self._repeats[key] = entry.repeats + 1
+        return entry.alert.id
 
     def _key(self, finding: Finding) -> tuple[str, str, str]:
         link = self._link(finding)
@@ -149,16 +211,9 @@ class Folder:
             entry.weights[name] = entry.weights.get(name, 0.0) + weight * finding.count
 
     def _finish(self, key: tuple[str, str, str]) -> Alert:
-        entry = self._open.pop(key)
-        alert = entry.alert
-        total = sum(entry.weights.values()) or 1.0
-        alert.readings = {name: round(w / total, 3) for name, w in sorted(entry.weights.items())}
-        alert.reading = max(alert.readings, key=lambda name: alert.readings[name])
-        if len(entry.items) > 1:
-            alert.observed = f"{alert.observed}; {_listed(list(entry.items))}"
-        alert.scope["items"] = list(entry.items)
         self.given += 1
-        return alert
+        self._touched.pop(key, None)
+        return _shown(self._open.pop(key))
 
     def _alert(self, key: tuple[str, str, str], finding: Finding) -> Alert:
         names, link = self.lens.names, self._link(finding)
@@ -187,6 +242,48 @@ class Folder:
             frames=finding.frames[:MAX_FRAMES],
             scope=scope_of(finding, self.lens),
         )
+
+
+def _shown(entry: _Open) -> Alert:
+    """The alert as it would be if it closed now; a copy."""
+    total = sum(entry.weights.values()) or 1.0
+    readings = {name: round(w / total, 3) for name, w in sorted(entry.weights.items())}
+    observed = entry.alert.observed
+    if len(entry.items) > 1:
+        observed = f"{observed}; {_listed(list(entry.items))}"
+    return replace(
+        entry.alert,
+        readings=readings,
+        reading=max(readings, key=lambda name: readings[name]),
+        observed=observed,
+        frames=list(entry.alert.frames),
+        scope=entry.alert.scope | {"items": list(entry.items)},
+    )
+
+
+def _stored(key: tuple[str, str, str], entry: _Open) -> str:
+    """An open alert as JSON text; ASCII only, so that any text survives."""
+    record = {
+        "key": key,
+        "alert": asdict(entry.alert),
+        "repeats": entry.repeats,
+        "weights": entry.weights,
+        "items": list(entry.items),
+        "hold": entry.hold,
+    }
+    return json.dumps(record, separators=(",", ":"))
+
+
+def _unstored(record: Mapping[str, Any]) -> tuple[tuple[str, str, str], _Open]:
+    rule, link, group = record["key"]
+    alert = Alert(**record["alert"])
+    level = RANKS[alert.level]
+    weights = {str(name): float(weight) for name, weight in record["weights"].items()}
+    items = dict.fromkeys(str(item) for item in record["items"][:MAX_ITEMS])
+    hold = min(float(record["hold"]), MAX_FOLD)
+    entry = _Open(alert, level, int(record["repeats"]), weights, items, hold)
+    entry.told, entry.told_level = alert.end, int(level)
+    return (str(rule), str(link), str(group)), entry
 
 
 def _listed(items: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,7 +71,13 @@ def test_compiler_flags_live_in_one_module() -> None:
 
 def test_network_sinks_are_not_opened_by_accident() -> None:
     """Passive: the capture opens a socket that cannot send; only sinks, when configured, talk to anybody."""
-    assert importers("socket") == {"sensor/capture/ring.py", "sensor/sinks/syslog.py"}
+    assert importers("socket") == {
+        "sensor/capture/ring.py",
+        "sensor/daemon/notify.py",
+        "sensor/sinks/syslog.py",
+    }
+    manager = (ROOT / "sensor" / "daemon" / "notify.py").read_text(encoding="utf-8")
+    assert set(re.findall(r"socket\.AF_\w+", manager)) == {"socket.AF_UNIX"}, "systemd's, not the network's"
     assert importers("scapy") == set()
     for module in ("urllib3", "paho", "influxdb_client", "http", "ssl", "asyncio", "requests", "aiohttp"):
         assert all(path.startswith("sensor/sinks/") for path in importers(module)), module

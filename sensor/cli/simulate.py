@@ -9,7 +9,6 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-
 from sensor.cli.common import Command, err, out, print_json, progress
 from sensor.errors import InputError, UsageError
 

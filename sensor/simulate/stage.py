@@ -16,7 +16,7 @@ from typing import Final
 from sensor.labels import ATTACK, Event
 from sensor.simulate.build.net import Talk, arp, eth, lab_mac
 from sensor.simulate.packets import Packet, before, dissect, moved, rebuilt
-from sensor.simulate.scene import ACK, FIN, RST, SYN, ConnKey, Connection, Scene, text
+from sensor.simulate.scene import ACK, FIN, RST, SYN, Connection, ConnKey, Scene, text
 
 MS: Final = 1_000_000
 SECOND: Final = 1_000_000_000

@@ -18,6 +18,10 @@ class StoreError(InputError):
     """The file is no store of ours, is damaged, or was written by a newer version."""
 
 
+class StoreDamaged(StoreError):
+    """The file cannot be read as a database any more."""
+
+
 class StoreUnavailable(MissingToolError):
     """The machine does not let us write: rights, disk space, a lock."""
 
@@ -36,9 +40,11 @@ def explain(path: Path, error: sqlite3.Error) -> GridwardenError:
     code = getattr(error, "sqlite_errorcode", None)
     base = code & 0xFF if isinstance(code, int) else -1  # upper bits hold the extended code
     if base == sqlite3.SQLITE_NOTADB:
-        return StoreError(f"{path}: is not a store (not an SQLite database). Name another file with --store")
+        return StoreDamaged(
+            f"{path}: is not a store (not an SQLite database). Name another file with --store"
+        )
     if base == sqlite3.SQLITE_CORRUPT:
-        return StoreError(
+        return StoreDamaged(
             f"{path}: the store is damaged ({error}). Move it away and run again; "
             f'what can be saved: sqlite3 "{path}" .recover'
         )

@@ -87,6 +87,20 @@ def migrate(connection: sqlite3.Connection, path: Path, sensor: str) -> int:
     return known[-1].version
 
 
+def layout(connection: sqlite3.Connection, path: Path) -> int:
+    """Version of a store that is only looked at; raises StoreError unless it is this program's own."""
+    newest = steps()[-1].version
+    if not _is_ours(connection, path):
+        raise StoreError(f"{path}: is empty. `gridwarden run` and `detect --store` fill one")
+    version = _version(connection, path, newest)
+    if version < newest:
+        raise StoreError(
+            f"{path}: layout {version} is older than this version's {newest}. The next `gridwarden run` or "
+            "`detect --store` brings it up to date"
+        )
+    return version
+
+
 def statements(sql: str) -> Iterator[str]:
     """Single statements of a script; ``executescript`` would commit between them."""
     pending = ""

@@ -1,9 +1,9 @@
 """Keeping the store within its bounds: what goes first, and how much was given up.
 
-Order of sacrifice: samples, then alerts from the quietest level to the loudest, oldest first within
-each; incidents go with their last alert, runs without alerts when they are not among the latest
-:data:`KEEP_RUNS`. Alarms go last of all. Every deleted row is counted in table ``given_up``, so that a
-gap is never mistaken for a quiet time.
+Order of sacrifice: samples, then health rows but the latest :data:`KEEP_HEALTH`, then alerts from the
+quietest level to the loudest, oldest first within each; incidents go with their last alert, runs without
+alerts when they are not among the latest :data:`KEEP_RUNS`. Alarms go last of all. Every deleted row is
+counted in table ``given_up``, so that a gap is never mistaken for a quiet time.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ CHUNK: Final = 5_000
 """Rows deleted between two looks at the size."""
 
 KEEP_RUNS: Final = 1_000
+KEEP_HEALTH: Final = 1_000
+KEEP_DECISIONS: Final = 100_000
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
@@ -32,6 +34,10 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 def drop_older(connection: sqlite3.Connection, before: float) -> dict[str, int]:
     """Delete what ended before a time (epoch seconds), inside the caller's transaction."""
     dropped = {"samples": _delete(connection, "DELETE FROM samples WHERE ts < ?", before)}
+    dropped["health"] = _delete(connection, "DELETE FROM health WHERE ts < ?", before)
+    for table, column in (("levels", "ts"), ("links", "last"), ("asset_health", "last")):
+        statement = f"DELETE FROM {table} WHERE {column} < ?"  # noqa: S608  names above
+        dropped[table] = _delete(connection, statement, before)
     for level, name in enumerate(LEVELS):
         count = _delete(connection, "DELETE FROM alerts WHERE end < ? AND level = ?", before, level)
         dropped[f"alerts {name}"] = count
@@ -58,6 +64,15 @@ def _drop_some(connection: sqlite3.Connection) -> tuple[str, int]:
     )
     if count:
         return "samples", count
+    count = _delete(
+        connection,
+        "DELETE FROM health WHERE id IN (SELECT id FROM health "
+        "WHERE id <= (SELECT max(id) FROM health) - ? ORDER BY id LIMIT ?)",
+        KEEP_HEALTH,
+        CHUNK,
+    )
+    if count:
+        return "health", count
     for level, name in enumerate(LEVELS):
         count = _delete(
             connection,
@@ -85,6 +100,11 @@ def _finish(connection: sqlite3.Connection, dropped: dict[str, int]) -> dict[str
     )
     _delete(
         connection, "DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM samples WHERE series = series.id)"
+    )
+    _delete(
+        connection,
+        "DELETE FROM decisions WHERE id <= (SELECT max(id) FROM decisions) - ?",
+        KEEP_DECISIONS,
     )
     dropped["runs"] = _delete(
         connection,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,8 @@ import sensor
 from detectors.base import Alert, Incident, Level
 from sensor.result import AssetRow, PointSeries, Result, Series
 from sensor.store import retention, rows
-from sensor.store.errors import StoreError, StoreUnavailable, explain, in_words
-from sensor.store.migrations import migrate
+from sensor.store.errors import StoreDamaged, StoreError, StoreUnavailable, explain, in_words
+from sensor.store.migrations import layout, migrate
 
 TIMEOUT: Final = 10.0
 """Seconds a writer waits for another; a write of a day's alerts takes well under one."""
@@ -99,6 +99,41 @@ class Store:
                 connection.close()
                 raise
 
+    @classmethod
+    def look(cls, path: str | Path, *, timeout: float = TIMEOUT) -> Self:
+        """Open a store that is there, for reading only; a user who may not write it can.
+
+        Raises
+        ------
+        StoreError
+            There is no store, or it is damaged, foreign or of another version.
+        StoreUnavailable
+            No rights.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise StoreError(f"{path}: there is no store yet. `gridwarden run` and `detect --store` make one")
+        with in_words(path):
+            connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", timeout=timeout, isolation_level=None, uri=True
+            )
+            try:
+                connection.execute("PRAGMA trusted_schema = OFF")
+                version = layout(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(path, connection, version)
+
+    def transact(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Run ``work`` in one transaction, all of it or nothing; errors as in :meth:`write`."""
+        with self._transaction():
+            work(self._connection)
+
+    def query(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a SELECT."""
+        return self._query(statement, values)
+
     def write(self, result: Result) -> Written:
         """Write one run's result, whole or not at all.
 
@@ -110,7 +145,7 @@ class Store:
         ident = rows.run_id(result)
         with self._transaction():
             self._connection.execute(
-                _upsert_sql(rows.RUN_COLUMNS, "runs"), rows.run_row(result, ident, time.time())
+                upsert_sql(rows.RUN_COLUMNS, "runs"), rows.run_row(result, ident, time.time())
             )
             self._write_incidents(result.incidents, ident)
             self._write_alerts(result.alerts, ident)
@@ -206,7 +241,7 @@ class Store:
         problems = [row[0] for row in self._query("PRAGMA integrity_check(3)", ()) if row[0] != "ok"]
         problems += [f"{row[0]} row {row[1]}" for row in self._query("PRAGMA foreign_key_check", ())[:3]]
         if problems:
-            raise StoreError(
+            raise StoreDamaged(
                 f"{self.path}: the store is damaged ({'; '.join(problems)}). "
                 f'Move it away and run again; what can be saved: sqlite3 "{self.path}" .recover'
             )
@@ -253,13 +288,13 @@ class Store:
 
     def _write_alerts(self, alerts: Sequence[Alert], run: str) -> None:
         self._connection.executemany(
-            _upsert_sql(f"{rows.ALERT_COLUMNS}, run", "alerts"),
+            upsert_sql(f"{rows.ALERT_COLUMNS}, run", "alerts"),
             ((*rows.alert_row(alert), run) for alert in alerts),
         )
 
     def _write_incidents(self, incidents: Sequence[Incident], run: str) -> None:
         self._connection.executemany(
-            _upsert_sql(f"{rows.INCIDENT_COLUMNS}, run", "incidents"),
+            upsert_sql(f"{rows.INCIDENT_COLUMNS}, run", "incidents"),
             ((*rows.incident_row(incident), run) for incident in incidents),
         )
 
@@ -310,7 +345,7 @@ def _lines(result: Result) -> Iterator[Series | PointSeries]:
         yield result.timeline
 
 
-def _upsert_sql(columns: str, table: str) -> str:
+def upsert_sql(columns: str, table: str) -> str:
     """Insert of the named columns, id first; a row with the same id is replaced field by field."""
     names = columns.split(", ")
     sets = ", ".join(f"{name} = excluded.{name}" for name in names[1:])

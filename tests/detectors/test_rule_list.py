@@ -10,14 +10,25 @@ from detectors.behaviour import MODELS
 from grid_profiles.attack import techniques
 
 ROOT = Path(__file__).resolve().parents[2]
-MAKERS = {"Rule", "Finding", "LinkFinding", "_finding", "_made", "_bit", "message_finding", "news_finding"}
+MAKERS = {
+    "Rule",
+    "Finding",
+    "LinkFinding",
+    "_finding",
+    "_made",
+    "_bit",
+    "message_finding",
+    "news_finding",
+    "own_alert",
+    "begin",
+}
 RULE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def in_code() -> set[str]:
     """Text constants handed to whatever makes findings, as its rule."""
     found: set[str] = set()
-    for path in (ROOT / "detectors").rglob("*.py"):
+    for path in [*(ROOT / "detectors").rglob("*.py"), *(ROOT / "sensor" / "daemon").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and _name(node.func) in MAKERS:
                 given = [*node.args[:2], *(word.value for word in node.keywords if word.arg == "rule")]

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from sensor.simulate.attacks import common
 from sensor.simulate.attacks.apdus import (
-    DOUBLE, FLOAT, MEASURED, NEEDS, PORT, SINGLE, Link, Station, apdus, commanded, is_i, scaled, station,
+    DOUBLE,
+    FLOAT,
+    MEASURED,
+    NEEDS,
+    PORT,
+    SINGLE,
+    Link,
+    Station,
+    apdus,
+    commanded,
+    is_i,
+    scaled,
+    station,
     with_elements,
 )  # fmt: skip
 from sensor.simulate.build import iec104 as i

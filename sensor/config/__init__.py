@@ -1,0 +1,1 @@
+"""The configuration of `gridwarden run`: one TOML file, checked as a whole."""

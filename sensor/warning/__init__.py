@@ -1,0 +1,1 @@
+"""Early warning: levels of conversations, assets and the site, and who has fallen silent."""

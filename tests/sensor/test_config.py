@@ -1,0 +1,165 @@
+"""A configuration is checked as a whole, and every mistake names file, line and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sensor.config.lines import key_lines, line_of
+from sensor.config.reader import ConfigError
+from sensor.config.schema import Config, load_config, parse_config
+from sensor.config.template import example
+
+GOOD = """\
+[site]
+name = "station-7"
+baseline = "station.baseline"
+
+[[source]]
+interface = "eth1"
+filter = "not port 22"
+
+[[source]]
+name = "bay 3"
+interface = "eth2"
+"""
+GOOD = GOOD.replace("bay 3", "bay-3")
+
+
+def parse(text: str) -> Config:
+    return parse_config(text.encode(), Path("/etc/gw/x.toml"))
+
+
+def mistakes(text: str) -> list[tuple[int, str]]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    assert caught.value.exit_code == 3
+    for line in str(caught.value).splitlines():
+        assert line.startswith("/etc/gw/x.toml:"), line
+    return [(problem.line, problem.key) for problem in caught.value.problems]
+
+
+def test_a_good_file_has_defaults_and_paths_beside_it() -> None:
+    config = parse(GOOD)
+    assert config.live
+    assert config.baseline == Path("/etc/gw/station.baseline")
+    assert config.store.path == Path("/etc/gw/gridwarden.db")
+    assert [source.name for source in config.sources] == ["eth1", "bay-3"]
+    assert config.sources[0].filter == "not port 22"
+    assert config.slice_ns == 250_000_000
+    played = parse(
+        '[site]\nname = "x"\nbaseline = "b"\n[[source]]\ncaptures = ["a.pcap"]\n[replay]\nspeed = 10\n'
+    )
+    assert (played.live, played.speed, played.slice_ns) == (False, 10.0, 1_000_000_000)
+    assert played.sources[0].captures == ("/etc/gw/a.pcap",)
+
+
+def test_all_mistakes_are_told_at_once_with_their_lines() -> None:
+    text = """\
+[site]
+name = "station 7"
+baselin = "station.baseline"
+
+[[source]]
+interface = "eth1"
+ring_mib = "64"
+
+[[source]]
+interface = "eth1"
+
+[store]
+keep_days = -1
+max_mib = 1.5
+
+[helth]
+interval_s = 1
+"""
+    assert mistakes(text) == [
+        (1, "site.baseline"),
+        (2, "site.name"),
+        (3, "site.baselin"),
+        (7, "source[0].ring_mib"),
+        (9, "source[1]"),
+        (13, "store.keep_days"),
+        (14, "store.max_mib"),
+        (16, "helth"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ('interface = "eth1"\n', 'interface = "eth1"\ncaptures = ["a.pcap"]\n', (5, "source[0]")),
+        ('interface = "eth1"\n', "", (5, "source[0]")),
+        ('interface = "eth1"\n', 'interface = "../eth1"\n', (6, "source[0].interface")),
+        ('interface = "eth2"', 'captures = ["a.pcap"]', (9, "source[1]")),
+        ('name = "station-7"\n', "name = 7\n", (2, "site.name")),
+        ("[[source]]", "[source]", (5, "source")),
+    ],
+)
+def test_each_mistake_is_told_at_its_place(old: str, new: str, place: tuple[int, str]) -> None:
+    text = (
+        GOOD.replace(old, new, 1)
+        if old != "[[source]]"
+        else GOOD.split("[[source]]\nname")[0].replace(old, new)
+    )
+    assert place in mistakes(text)
+
+
+def test_what_is_no_toml_is_told_with_its_line() -> None:
+    assert mistakes(GOOD + "[store\npath = 1\n") == [(12, "")]
+    with pytest.raises(ConfigError, match=r"x\.toml:2: is not UTF-8 text"):
+        parse_config(b"[site]\nname = '\xff'\n", Path("x.toml"))
+
+
+def test_nothing_to_read_is_a_mistake() -> None:
+    assert mistakes('[site]\nname = "x"\nbaseline = "b"\n') == [(1, "source")]
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file or directory"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_sinks_are_kept_as_they_stand() -> None:
+    config = parse(GOOD + '[[sink]]\nname = "soc"\nurl = "https://x"\n')
+    assert [dict(sink) for sink in config.sinks] == [{"name": "soc", "url": "https://x"}]
+
+
+def test_the_example_is_a_good_configuration() -> None:
+    config = parse(example())
+    assert config.site == "my-station"
+    uncommented = example().replace("# slice_ms", "slice_ms").replace("# max_assets", "max_assets")
+    assert parse(uncommented).detect.slice_ms == 250
+
+
+def test_lines_of_keys_are_found_through_all_of_tomls_forms() -> None:
+    text = '''\
+top = [
+  "a = 1",
+  { b = 2 },
+]
+text = """
+[no.table]
+c = 3
+"""
+[one.two]   # why
+"quoted" = '#'
+dotted.key = 1
+[[list]]
+x = 1
+[list.inner]
+y = 2
+[[list]]
+x = 2
+'''
+    lines = key_lines(text)
+    assert lines["top"] == 1
+    assert lines["text"] == 5
+    assert "no.table" not in lines
+    assert "c" not in lines
+    assert (lines["one.two"], lines["one.two.quoted"], lines["one.two.dotted.key"]) == (9, 10, 11)
+    assert (lines["list[0].x"], lines["list[0].inner.y"], lines["list[1].x"]) == (13, 15, 17)
+    assert line_of(lines, "list[1].missing") == 16
+    assert line_of(lines, "nowhere") == 1
