@@ -80,7 +80,9 @@ class Slice:
     packets : int
         Frames seen in this stretch, decoded or not.
     lost : int
-        Frames known to be lost (kernel drops, capture gaps). 0 in a file that does not say.
+        Frames known to be lost in this stretch, or told in it first (kernel drops, what a capture file says
+        about itself). 0 in a file that does not say. Missing bytes of a TCP stream are no part of it: they
+        are flagged on the message behind them.
     cache : dict
         What several detectors need to know of the slice and one of them has computed.
     """

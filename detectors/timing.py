@@ -39,6 +39,7 @@ from detectors.groups import (
     grouped,
     unpack,
 )
+from detectors.loss import Losses
 from detectors.tables import conv_of, text_numbers
 from detectors.timing_learner import MAX_KEYS, RATE_WINDOW, TimingKey, quantile
 from grid_profiles.vocabulary import KindClass, Role
@@ -134,6 +135,7 @@ class Timing:
         )
         self._order = np.array(order, np.int64)
         self._whole = {self._limits[at].key[0]: at for at in order if self._limits[at].key[1] == -1}
+        self._losses = Losses()
         self._clock = -1
         self._evicted = 0
 
@@ -143,6 +145,7 @@ class Timing:
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
+        self._losses.see(piece)
         found = self._advance(piece)
         messages = piece.messages
         if len(messages):
@@ -337,7 +340,7 @@ class Timing:
         seconds = float(clock - self._series.last[number]) / SECOND
         level = Level.WARNING if limits.cyclic and heard else Level.NOTICE
         since = "" if heard else " since the sensor began"
-        return self._finding(
+        finding = self._finding(
             "silence",
             level,
             number,
@@ -349,6 +352,8 @@ class Timing:
             "T0804",
             clock,
         )
+        due = max(1, int(seconds / max(limits.period, 1e-9)))
+        return self._losses.weigh(finding, int(self._series.last[number]), due)
 
     def _what(self, limits: _Limits) -> str:
         conv, role, _, _ = limits.key

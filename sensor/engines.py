@@ -5,15 +5,17 @@ a first native pass finds them, tshark reads just these, a second native pass is
 rows by frame number. A generic row (``udp``, ``ip``, ``ethernet``) gives way to what tshark makes of the same
 frame. Rows come in frame order, whatever the batch size.
 
-A live interface is read by the native engine (tshark cannot look at frames that are gone). With the engine
-``tshark`` dumpcap captures first, and what it wrote is decoded when it ends.
+A live interface is read by the native engine as it comes; with ``auto`` another process hands what is left
+to tshark in segments, and its rows come some seconds later (``sensor.side``). With the engine ``tshark``
+dumpcap captures first, and what it wrote is decoded when it ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,17 +25,20 @@ from sensor.capture.live import LiveCapture, LiveSettings
 from sensor.capture.pcapfile import CaptureFile
 from sensor.capture.sources import open_sources
 from sensor.errors import CaptureError, MissingToolError, UsageError
-from sensor.frames import FrameSource, no_frames
-from sensor.messages import MessageBatch, Rows, join_rows
+from sensor.frames import FrameBatch, FrameSource, no_frames
+from sensor.messages import MessageBatch, Rows, interleave, select
 from sensor.names import Limits, Names
 from sensor.native import NativeEngine
 from sensor.track.state import ETHERNET, IP, UDP
 
+if TYPE_CHECKING:
+    from sensor.side.beside import Beside
+
 ENGINES: Final = ("auto", "native", "tshark")
 BATCH: Final = 65_536
 LIVE_NOTE: Final = (
-    "live, native decoders only: protocols that need tshark are counted, not decoded. "
-    "--engine tshark decodes them when the capture ends"
+    "live, native decoders only: there is no tshark; what only it reads is counted, not decoded. "
+    "sudo apt-get install tshark"
 )
 
 
@@ -70,12 +75,16 @@ class Decoded:
         engine: str = "auto",
         batch: int = BATCH,
         limits: Limits | None = None,
+        copies: str = "auto",
+        profiles: Sequence[Path] = (),
     ) -> None:
         self.files = list(files)
         self.engine = engine
         self.batch = batch
         self.names = Names(registry, limits)
-        self.native = NativeEngine(self.names)
+        self.native = NativeEngine(self.names, copies)
+        self.copies, self._profiles = copies, profiles
+        self.beside: Beside | None = None
         self.notes: list[str] = []
         self.on_progress: Callable[[float], None] | None = None
         self.stop: Callable[[], None] | None = None
@@ -101,12 +110,13 @@ class Decoded:
     @property
     def undecoded(self) -> int:
         """Frames with data that no decoder of a protocol above TCP, UDP or Ethernet took."""
-        return self._undecoded
+        return self._undecoded + (self.beside.counters["undecoded"] if self.beside else 0)
 
     def __iter__(self) -> Iterator[MessageBatch]:
         for file in self.files:
-            yield from self._file(file)
+            yield from self._file(file) if isinstance(file, CaptureFile) else self._live(file)
             self._done += file.size
+        self._tell_counters()
         self._report(0, 1.0)
 
     def _file(self, file: FrameSource) -> Iterator[MessageBatch]:
@@ -114,7 +124,7 @@ class Decoded:
         try:
             for frames in file.batches(max_frames=self.batch):
                 if not len(frames):
-                    yield MessageBatch.empty(frames.clock)
+                    yield MessageBatch.empty(frames.clock, frames.lost_after)
                     self._report(file.position, 1.0)
                     continue
                 native = self.native.decode(frames)
@@ -130,6 +140,65 @@ class Decoded:
                 foreign.close()
             for note in file.notes:
                 self._note(note)
+
+    def _live(self, source: FrameSource) -> Iterator[MessageBatch]:
+        """Native rows as frames come; between them the late rows of tshark, if it runs beside."""
+        if self.engine == "auto":
+            self._start_beside()
+        try:
+            for frames in source.batches(max_frames=self.batch):
+                yield self._native_batch(frames)
+                self._report(source.position, 1.0)
+                clock = int(frames.ts.max()) if len(frames) else frames.clock
+                yield from _late(self.beside.collect(clock) if self.beside else None)
+            yield from _late(self.beside.finish() if self.beside else None)
+        finally:
+            if self.beside:
+                self.beside.close()
+                self.notes += self.beside.notes()
+            for note in source.notes:
+                self._note(note)
+
+    def _native_batch(self, frames: FrameBatch) -> MessageBatch:
+        if not len(frames):
+            return MessageBatch.empty(frames.clock, frames.lost_after)
+        native = self.native.decode(frames)
+        self._clock(frames.ts)
+        if self.beside is None:
+            self._undecoded += int(self.native.open.sum())
+            return native
+        unclaimed = self.native.unclaimed
+        messages, points = self.beside.give(
+            frames.take(unclaimed), self.native.open[unclaimed], (native.messages, native.points)
+        )
+        return replace(native, messages=messages, points=points)
+
+    def _start_beside(self) -> None:
+        from sensor.capture.tshark_process import find_tshark
+        from sensor.side.beside import Beside
+
+        if find_tshark() is None:
+            self._note(LIVE_NOTE)
+            return
+        self.beside = Beside(self.names, self._profiles)
+        self.beside.start()
+
+    def _tell_counters(self) -> None:
+        """What limits the view, said once at the end."""
+        counters = self.native.counters
+        told = sum(file.dropped for file in self.files if isinstance(file, CaptureFile))
+        if told:
+            self._note(f"the program that captured lost {told:,} frames, its files say")
+        if counters["copies"]:
+            self._note(
+                f"{counters['copies']:,} frames were copies of the frame before, as two mirrored ports give "
+                "them; they were not decoded (--copies keep decodes them)"
+            )
+        if counters["backwards"]:
+            self._note(
+                f"{counters['backwards']:,} frames have an earlier time than one before them: a capture over "
+                "several queues, joined files, or a clock that was set back"
+            )
 
     def warm_up(self) -> None:
         """Load or compile the decoders, which takes up to a minute, before frames wait for them."""
@@ -169,7 +238,9 @@ class Decoded:
         from sensor.hybrid import TsharkRows  # pyshark is slow to import and often not needed
 
         try:
-            return TsharkRows.open(file, self.names, everything=self.engine == "tshark", batch=self.batch)
+            return TsharkRows.open(
+                file, self.names, everything=self.engine == "tshark", batch=self.batch, copies=self.copies
+            )
         except MissingToolError as error:
             if self.engine != "auto":
                 raise
@@ -180,13 +251,14 @@ class Decoded:
         messages, points = native.messages, native.points
         if self.engine == "tshark":
             own = ~np.isin(messages["proto"], self._decoded_natively)
-            messages, points = _select(messages, points, own)
+            messages, points = select(messages, points, own)
         if rows is None or len(rows[0]) == 0:
-            return MessageBatch(messages, points, native.frame_ts)
+            return replace(native, messages=messages, points=points)
         generic = np.isin(messages["proto"], (UDP, IP, ETHERNET))
         keep = ~(generic & np.isin(messages["frame"], rows[0]["frame"]))
-        messages, points = _select(messages, points, keep)
-        return MessageBatch(*_interleave((messages, points), rows), native.frame_ts)
+        messages, points = select(messages, points, keep)
+        messages, points = interleave((messages, points), rows)
+        return replace(native, messages=messages, points=points)
 
     def _count_undecoded(self, unclaimed: npt.NDArray[np.int64], merged: MessageBatch) -> None:
         """Frames that stay without a row of their own protocol."""
@@ -195,25 +267,9 @@ class Decoded:
         self._undecoded += int((~np.isin(unclaimed, decoded)).sum())
 
 
-def _select(messages: npt.NDArray[Any], points: npt.NDArray[Any], keep: npt.NDArray[np.bool_]) -> Rows:
-    """Messages where ``keep``, with their points renumbered."""
-    if keep.all():
-        return messages, points
-    place = np.cumsum(keep) - 1
-    points = points[keep[points["message"]]].copy() if len(points) else points
-    if len(points):
-        points["message"] = place[points["message"]]
-    return messages[keep], points
-
-
-def _interleave(first: Rows, second: Rows) -> Rows:
-    """Two sets of rows in frame order; rows of ``first`` lead inside a frame."""
-    messages, points = join_rows([first, second])
-    order = np.argsort(messages["frame"], kind="stable")
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    points["message"] = place[points["message"]]
-    return messages[order], points[np.argsort(points["message"], kind="stable")]
+def _late(rows: Rows | None) -> Iterator[MessageBatch]:
+    if rows is not None:
+        yield MessageBatch(*rows, late=True)
 
 
 def open_engine(
@@ -222,6 +278,7 @@ def open_engine(
     profiles: Sequence[Path] = (),
     batch: int = BATCH,
     limits: Limits | None = None,
+    copies: str = "auto",
 ) -> Decoded:
     """Open captures for decoding.
 
@@ -234,6 +291,8 @@ def open_engine(
         More folders with profiles.
     batch : int
         Frames per batch; changes speed, never a result.
+    copies : {"auto", "keep", "drop"}
+        As in :class:`~sensor.native.NativeEngine`.
 
     Raises
     ------
@@ -242,7 +301,7 @@ def open_engine(
     if engine not in ENGINES:
         raise UsageError(f"no engine {engine!r}; choose one of {', '.join(ENGINES)}")
     files = open_sources([str(path) for path in paths])
-    return Decoded(files, load_registry(profiles), engine, batch, limits)
+    return Decoded(files, load_registry(profiles), engine, batch, limits, copies)
 
 
 def open_live(
@@ -250,6 +309,7 @@ def open_live(
     engine: str = "auto",
     profiles: Sequence[Path] = (),
     on_event: Callable[[str], None] | None = None,
+    copies: str = "auto",
 ) -> Decoded:
     """Open a live interface for decoding; ``stop`` of what is returned ends it.
 
@@ -257,11 +317,13 @@ def open_live(
     ----------
     settings : LiveSettings
     engine : {"auto", "native", "tshark"}
-        ``auto`` is ``native`` here, with a note.
+        ``auto``: the native engine, and tshark beside it.
     profiles : sequence of Path
         More folders with profiles.
     on_event : callable, optional
         Told in words what happens to the interface.
+    copies : {"auto", "keep", "drop"}
+        As in :class:`~sensor.native.NativeEngine`.
 
     Raises
     ------
@@ -272,16 +334,14 @@ def open_live(
         from sensor.capture.dumpcap import DumpcapCapture
 
         recorded = DumpcapCapture(settings, on_event)
-        decoded = Decoded([recorded], registry, engine)
+        decoded = Decoded([recorded], registry, engine, copies=copies)
         decoded.stop = recorded.stop
         return decoded
     if engine not in ENGINES:
         raise UsageError(f"no engine {engine!r}; choose one of {', '.join(ENGINES)}")
     live = LiveCapture(settings)
     live.on_event = on_event
-    decoded = Decoded([live], registry, "native")
-    if engine == "auto":
-        decoded.notes.append(LIVE_NOTE)
+    decoded = Decoded([live], registry, engine, copies=copies, profiles=profiles)
     decoded.stop = live.stop
     decoded.warm_up()
     return decoded

@@ -47,6 +47,11 @@ class FrameBatch:
     clock : int
         Live sources, batches without frames: frames from before this time (ns) have all been handed out.
         0 everywhere else.
+    lost : ndarray of int64, shape (n,), or None
+        Frames known to be lost between the frame before and this one, or in a time whose loss is told here
+        first. None: nothing is known to be lost.
+    lost_after : int
+        The same behind the last frame: at the end of a capture, or while nothing comes.
     """
 
     data: npt.NDArray[np.uint8]
@@ -57,6 +62,8 @@ class FrameBatch:
     link: npt.NDArray[np.int32]
     number: npt.NDArray[np.int64]
     clock: int = 0
+    lost: npt.NDArray[np.int64] | None = None
+    lost_after: int = 0
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -71,6 +78,7 @@ class FrameBatch:
             self.ts[rows],
             self.link[rows],
             self.number[rows],
+            lost=None if self.lost is None else self.lost[rows],
         )
 
     def frame(self, row: int) -> bytes:
@@ -94,8 +102,10 @@ class FrameSource(Protocol):
     def batches(self, max_frames: int = ...) -> Iterator[FrameBatch]: ...
 
 
-def no_frames(clock: int = 0) -> FrameBatch:
-    """A batch without frames; ``clock`` as in :class:`FrameBatch`."""
+def no_frames(clock: int = 0, lost_after: int = 0) -> FrameBatch:
+    """A batch without frames; ``clock`` and ``lost_after`` as in :class:`FrameBatch`."""
     small = np.zeros(0, np.int32)
     large = np.zeros(0, np.int64)
-    return FrameBatch(np.zeros(0, np.uint8), large, small, small, large, small, large, clock)
+    return FrameBatch(
+        np.zeros(0, np.uint8), large, small, small, large, small, large, clock, None, lost_after
+    )

@@ -41,7 +41,9 @@ class TsharkRows:
         self._ended = False
 
     @classmethod
-    def open(cls, file: CaptureFile, names: Names, everything: bool, batch: int) -> TsharkRows | None:
+    def open(
+        cls, file: CaptureFile, names: Names, everything: bool, batch: int, copies: str = "keep"
+    ) -> TsharkRows | None:
         """Start on a file.
 
         Parameters
@@ -49,6 +51,8 @@ class TsharkRows:
         everything : bool
             All frames, and the profiles with native decoders too; else only what the native engine
             leaves.
+        copies : str
+            What the native engine does with copies; those that it drops do not go to tshark.
 
         Returns
         -------
@@ -58,7 +62,7 @@ class TsharkRows:
         folder = tempfile.TemporaryDirectory(prefix="gridwarden-")
         path = Path(folder.name) / "frames.pcapng"
         try:
-            chosen = _Chooser(file, names, everything, batch)
+            chosen = _Chooser(file, names, everything, batch, copies)
             write_pcap(path, chosen)
             if not chosen.count:
                 folder.cleanup()
@@ -111,9 +115,9 @@ class _Chooser:
     tables of its own and disturbs no number of the run.
     """
 
-    def __init__(self, file: CaptureFile, names: Names, everything: bool, batch: int) -> None:
+    def __init__(self, file: CaptureFile, names: Names, everything: bool, batch: int, copies: str) -> None:
         self._file, self._everything, self._batch = file, everything, batch
-        self._native = None if everything else NativeEngine(Names(names.registry, Limits()))
+        self._native = None if everything else NativeEngine(Names(names.registry, Limits()), copies)
         self._numbers: list[npt.NDArray[np.int64]] = []
         self.count = 0
 

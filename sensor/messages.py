@@ -28,20 +28,29 @@ class MessageBatch:
         Capture times of *all* frames that this batch stands for, decoded or not (ns).
     clock : int
         Live captures while nothing comes: time has passed up to here (ns). 0 in every other batch.
+    lost : ndarray of int64, shape (n,), or None
+        Frames known to be lost before each of the frames, as in :class:`~sensor.frames.FrameBatch`.
+    lost_after : int
+        The same behind the last frame.
+    late : bool
+        Live: what a second engine made of frames that other batches stand for. No frames of its own.
     """
 
     messages: npt.NDArray[Any]
     points: npt.NDArray[Any]
     frame_ts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     clock: int = 0
+    lost: npt.NDArray[np.int64] | None = None
+    lost_after: int = 0
+    late: bool = False
 
     def __len__(self) -> int:
         return len(self.messages)
 
     @staticmethod
-    def empty(clock: int = 0) -> MessageBatch:
-        """A batch without messages; ``clock`` as in :class:`MessageBatch`."""
-        return MessageBatch(np.zeros(0, MESSAGE), np.zeros(0, POINT), clock=clock)
+    def empty(clock: int = 0, lost_after: int = 0) -> MessageBatch:
+        """A batch without messages; ``clock`` and ``lost_after`` as in :class:`MessageBatch`."""
+        return MessageBatch(np.zeros(0, MESSAGE), np.zeros(0, POINT), clock=clock, lost_after=lost_after)
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
@@ -60,3 +69,24 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
 def no_rows() -> Rows:
     """Empty messages and points."""
     return np.zeros(0, MESSAGE), np.zeros(0, POINT)
+
+
+def select(messages: npt.NDArray[Any], points: npt.NDArray[Any], keep: npt.NDArray[np.bool_]) -> Rows:
+    """Messages where ``keep``, with their points renumbered."""
+    if keep.all():
+        return messages, points
+    place = np.cumsum(keep) - 1
+    points = points[keep[points["message"]]].copy() if len(points) else points
+    if len(points):
+        points["message"] = place[points["message"]]
+    return messages[keep], points
+
+
+def interleave(first: Rows, second: Rows) -> Rows:
+    """Two sets of rows in frame order; rows of ``first`` lead inside a frame."""
+    messages, points = join_rows([first, second])
+    order = np.argsort(messages["frame"], kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    points["message"] = place[points["message"]]
+    return messages[order], points[np.argsort(points["message"], kind="stable")]

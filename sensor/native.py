@@ -8,7 +8,7 @@ Decodes Ethernet, VLAN, IPv4/6, TCP, UDP and, on their ports and ethertypes, the
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,19 @@ from sensor.frames import FrameBatch
 from sensor.messages import MessageBatch, Rows, join_rows
 from sensor.names import Names
 from sensor.track.frame import decode_frames
-from sensor.track.state import CLAIMED, OPEN, Count, Tables, make_memory
+from sensor.track.state import (
+    CLAIMED,
+    DROP_COPIES,
+    KEEP_COPIES,
+    OPEN,
+    WATCH_COPIES,
+    Count,
+    Tables,
+    make_memory,
+)
 from sensor.track.table import COUNT
+
+COPIES: Final = {"keep": KEEP_COPIES, "drop": DROP_COPIES, "auto": WATCH_COPIES}
 
 
 class NativeEngine:
@@ -28,9 +39,10 @@ class NativeEngine:
     ----------
     names : Names
         Tables that give endpoints, texts and conversations their numbers; shared with other engines.
-    drop_copies : bool
-        Do not decode a frame whose very bytes were captured less than a millisecond before (two mirrored
-        ports that see the same traffic). The second copy of PRP and HSR is never decoded.
+    copies : {"keep", "drop", "auto"}
+        What becomes of a frame whose very bytes were captured less than a millisecond before (two mirrored
+        ports that see the same traffic). ``auto`` drops them once a tenth of a block of 1,024 frames are such
+        copies; it looks at one block in sixteen. The second copy of PRP and HSR is never decoded.
 
     Attributes
     ----------
@@ -40,10 +52,10 @@ class NativeEngine:
         Frames with data that no native decoder read.
     """
 
-    def __init__(self, names: Names, drop_copies: bool = False) -> None:
+    def __init__(self, names: Names, copies: str = "keep") -> None:
         self.names = names
         self._memory = make_memory(names)
-        self._memory["drop_copies"][0] = drop_copies
+        self._memory["drop_copies"][0] = COPIES[copies]
         self._tables = Tables(names.endpoints, names.texts, names.conversations)
         self._pool = self._memory["streams"]["pool"][0]
         self._pool.setflags(write=False)
@@ -67,7 +79,9 @@ class NativeEngine:
                 break
         self.unclaimed = claimed != CLAIMED
         self.open = claimed == OPEN
-        return MessageBatch(*join_rows(parts), batch.ts)
+        return MessageBatch(
+            *join_rows(parts), batch.ts, batch.clock, lost=batch.lost, lost_after=batch.lost_after
+        )
 
     def _collect(self) -> Rows:
         """Copies of the rows written, which makes room for the next."""

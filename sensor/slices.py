@@ -6,6 +6,9 @@ while the clock stood inside it. What comes out depends on the frames and their 
 they were batched. It refuses nothing; a slice with very many messages is cut at a fixed number of rows
 into several slices of the same time (the frames are counted in the last of them).
 
+Lost frames count in the slice of the frame that comes after them; what is told behind the last frame counts
+in the slice that is open. Late rows (of a live capture's second engine) are added to the slice that is open.
+
 A live capture on which nothing comes sends batches that only move the clock on: then slices close without
 a later frame, and there are slices without frames. A file never does that.
 """
@@ -47,24 +50,33 @@ class Slicer:
         self._parts: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
         self._rows = 0
         self._packets = 0
+        self._lost = 0
         self._next_frame = 1
 
     def push(self, batch: MessageBatch) -> Iterator[Slice]:
         """Take one batch; yield the slices that are now complete."""
         messages, points = batch.messages, _sorted_points(batch.points)
+        if batch.late:
+            yield from self._late(messages, points)
+            return
         frame_ts, position = self._timeline(batch)
         if not len(frame_ts):
+            self._lost += batch.lost_after
             yield from self._tick(batch.clock)
             return
         clock = np.maximum(np.maximum.accumulate(frame_ts), self._clock)
         self._clock = int(clock[-1])
         numbers = clock // self.length
-        borders = np.flatnonzero(np.diff(numbers)) + 1
+        borders, lost = np.flatnonzero(np.diff(numbers)) + 1, batch.lost
+        if lost is not None:
+            borders = np.union1d(borders, np.flatnonzero(lost[1:]) + 1)
         for first, last in zip(np.r_[0, borders], np.r_[borders, len(numbers)], strict=True):
             low, high = np.searchsorted(position, [first, last])
             yield from self._enter(int(numbers[first]))
+            self._lost += int(lost[first]) if lost is not None else 0
             self._packets += int(last - first)
             yield from self._add(messages, points, int(low), int(high))
+        self._lost += batch.lost_after
 
     def close(self) -> Iterator[Slice]:
         """Give the last slice."""
@@ -90,6 +102,11 @@ class Slicer:
                 self._next_frame = base + len(frame_ts)
                 return frame_ts, position
         return messages["ts"].astype(np.int64), np.arange(len(messages), dtype=np.int64)
+
+    def _late(self, messages: npt.NDArray[Any], points: npt.NDArray[Any]) -> Iterator[Slice]:
+        if self._number is None:  # nothing has been seen since the start: their own time must do
+            self._number = int(messages["ts"][0]) // self.length if len(messages) else None
+        yield from self._add(messages, points, 0, len(messages))
 
     def _tick(self, clock: int) -> Iterator[Slice]:
         """Time passed without frames up to ``clock``; 0 or a time that has been says nothing."""
@@ -121,11 +138,12 @@ class Slicer:
         messages = np.concatenate([m for m, _ in self._parts]) if rows else np.zeros(0, MESSAGE)
         points = np.concatenate([p for _, p in self._parts]) if rows else np.zeros(0, POINT)
         packets = self._packets if final else 0
+        lost, self._lost = self._lost, 0
         if final:
             self._packets = 0
         self._parts, self._rows = [], 0
         start = self._number * self.length
-        return Slice(start, start + self.length, messages, points, packets)
+        return Slice(start, start + self.length, messages, points, packets, lost)
 
 
 def _sorted_points(points: npt.NDArray[Any]) -> npt.NDArray[Any]:

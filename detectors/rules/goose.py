@@ -20,6 +20,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens
+from detectors.loss import Losses
 from detectors.rules.common import Bounded, message_finding, protocol_rows
 from detectors.tables import TABLES, Origin, conv_fields
 from grid_profiles.vocabulary import Flag
@@ -103,6 +104,7 @@ class GooseRules:
         self._sources: dict[str, set[str]] = {}
         self._revisions: dict[str, set[tuple[Any, ...]]] = {}
         self._testing: set[str] = set()
+        self._losses = Losses()
         self._clock = -1
         self._unread = 0
         if baseline is not None:
@@ -121,6 +123,7 @@ class GooseRules:
         rows = protocol_rows(piece, self._proto)
         rows = rows[rows["flags"] & _SKIP == 0]
         found: list[Finding] = []
+        self._losses.see(piece)
         if self._clock >= 0 and piece.start - self._clock > 30 * SECOND:
             self._resume(piece.start)
         self._clock = piece.end
@@ -200,9 +203,9 @@ class GooseRules:
             self._repetition(row, old, sq, sq0, found)
         elif st == (st0 + 1 if st0 < TOP else 1):
             if sq > 1:
-                self._lost(row, sq, found)
+                self._lost(row, old, sq, found)
         elif st > st0:
-            self._jump(row, st, st0, found)
+            self._jump(row, old, found)
         elif st == 1 and sq <= 1:
             found.append(
                 self._finding(
@@ -227,7 +230,7 @@ class GooseRules:
         elif sq == sq0 and int(row["ts"]) - int(old["ts"]) <= COPY:
             return
         elif sq > due:
-            self._lost(row, sq - due, found)
+            self._lost(row, old, sq - due, found)
         else:
             self._back(row, f"stNum {row['state']} sqNum {sq}", f"sqNum {due}", found)
 
@@ -245,42 +248,38 @@ class GooseRules:
             )
         )
 
-    def _lost(self, row: Any, frames: int, found: list[Finding]) -> None:
-        found.append(
-            self._finding(
-                "goose-gap",
-                Level.NOTICE,
-                row,
-                f"{frames} frames of {self._point(row)} before stNum {row['state']} sqNum {row['seq']} "
-                "never came by",
-                "sqNum goes up by 1",
-                f"{frames} missing",
-                {"visibility": 0.45, "fault": 0.35, "attack": 0.2},
-                "T0804",
-            )
+    def _lost(self, row: Any, old: Any, frames: int, found: list[Finding]) -> None:
+        finding = self._finding(
+            "goose-gap",
+            Level.NOTICE,
+            row,
+            f"{frames} frames of {self._point(row)} before stNum {row['state']} sqNum {row['seq']} "
+            "never came by",
+            "sqNum goes up by 1",
+            f"{frames} missing",
+            {"visibility": 0.45, "fault": 0.35, "attack": 0.2},
+            "T0804",
         )
+        found.append(self._losses.weigh(finding, int(old["ts"]), frames))
 
-    def _jump(self, row: Any, st: int, st0: int, found: list[Finding]) -> None:
+    def _jump(self, row: Any, old: Any, found: list[Finding]) -> None:
+        st, st0 = int(row["state"]), int(old["state"])
         far = st - st0 > 10
-        found.append(
-            self._finding(
-                "goose-state-jump",
-                Level.ALARM if far else Level.WARNING,
-                row,
-                f"{self._point(row)} went from stNum {st0} to {st}: "
-                + (
-                    "subscribers now ignore the true publisher"
-                    if far
-                    else "changes are missing or were made up"
-                ),
-                f"stNum {st0} or {st0 + 1}",
-                f"stNum {st}",
-                {"attack": 0.75, "visibility": 0.15, "fault": 0.1}
-                if far
-                else {"attack": 0.45, "visibility": 0.35, "fault": 0.2},
-                "T0856",
-            )
+        finding = self._finding(
+            "goose-state-jump",
+            Level.ALARM if far else Level.WARNING,
+            row,
+            f"{self._point(row)} went from stNum {st0} to {st}: "
+            + ("subscribers now ignore the true publisher" if far else "changes are missing or were made up"),
+            f"stNum {st0} or {st0 + 1}",
+            f"stNum {st}",
+            {"attack": 0.75, "visibility": 0.15, "fault": 0.1}
+            if far
+            else {"attack": 0.45, "visibility": 0.35, "fault": 0.2},
+            "T0856",
         )
+        # no publisher makes many changes at once: a far jump is not believed to be loss
+        found.append(finding if far else self._losses.weigh(finding, int(old["ts"]), st - st0 - 1))
 
     def _back(self, row: Any, observed: str, expected: str, found: list[Finding]) -> None:
         found.append(
@@ -344,7 +343,7 @@ class GooseRules:
     def _lifetime(self, row: Any, block: _Block, found: list[Finding]) -> None:
         allowed, late = int(block.row["aux"]), int(row["ts"]) - int(block.row["ts"])
         if allowed > 0 and late > TOLERANCE * allowed * 1_000_000 and not block.expired:
-            found.append(self._late(row, block, late))
+            found.append(self._excused(self._late(row, block, late), block, late))
 
     def _expired(self, now: int, found: list[Finding]) -> None:
         """Control blocks whose publisher fell silent; said once per silence."""
@@ -354,7 +353,12 @@ class GooseRules:
                 block.expired = True
                 finding = self._late(block.row, block, late)
                 finding.ts = now
-                found.append(finding)
+                found.append(self._excused(finding, block, late))
+
+    def _excused(self, finding: Finding, block: _Block, late: int) -> Finding:
+        """Publishers announce twice their interval, so that two frames are missing for each lifetime."""
+        due = 2 * late // (int(block.row["aux"]) * 1_000_000)
+        return self._losses.weigh(finding, int(block.row["ts"]), max(1, due))
 
     def _late(self, row: Any, block: _Block, late: int) -> Finding:
         allowed = int(block.row["aux"])

@@ -10,6 +10,9 @@ A pair of stations may hold several connections, of which one is started (clause
 two of them in turn mean a second controlling station under the address of the first. A connection that
 died says nothing more, so a reconnect after an outage is not that.
 
+Segments that changed places on the way (flag LATE: the bytes fill a hole that TCP's count left) are neither a
+gap nor a repetition.
+
 How gaps are read: bytes missing by TCP's own count that the other side acknowledges did arrive, the
 sensor did not see them (visibility); bytes that nobody acknowledges were removed.
 """
@@ -24,7 +27,8 @@ import numpy as np
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import ConvKey, Lens
+from detectors.groups import SECOND, ConvKey, Lens
+from detectors.loss import Losses
 from detectors.rules.common import MAX_READ, Bounded, message_finding, protocol_rows, thinned
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import MESSAGE, Flag, Role
@@ -59,7 +63,8 @@ UNKNOWN_CAUSES: Final = {44: "type", 45: "cause", 46: "common address", 47: "obj
 QUIET_GAPS: Final = 0.001
 """Share of messages with TCP bytes missing, while learning, from which a gap is everyday loss."""
 
-_GAP, _REPEATED = int(Flag.GAP), int(Flag.RETRANSMITTED | Flag.DUPLICATE)
+_GAP, _LATE = int(Flag.GAP), int(Flag.LATE)
+_REPEATED = int(Flag.RETRANSMITTED | Flag.DUPLICATE)
 _MIDSTREAM, _NEGATIVE, _TEST = int(Flag.MIDSTREAM), int(Flag.NEGATIVE), int(Flag.TEST)
 
 
@@ -78,6 +83,7 @@ class _Side:
 
     expected: int = -1  # next N(S); -1 unknown
     acked: int = -1  # last N(R) it sent
+    last: int = -1  # ns of its last message
     acks: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=32))  # (N(R), ts), news only
 
     def acked_at(self, number: int) -> int:
@@ -111,6 +117,8 @@ class Iec104Rules:
         self._lossy: set[ConvKey] = set()
         self._active: Bounded[int, tuple[int, int, int, int]] = Bounded(MAX_STREAMS)
         self._parallel: Bounded[tuple[int, int], bool] = Bounded(MAX_STREAMS)
+        self._losses = Losses()
+        self._late: Counter[tuple[int, int]] = Counter()
         self._unread = 0
         self._rows = np.zeros(0, MESSAGE)
         if baseline is not None:
@@ -133,6 +141,9 @@ class Iec104Rules:
         rows, left = thinned(protocol_rows(piece, self._proto), MAX_READ)
         found: list[Finding] = []
         self._rows = rows
+        self._losses.see(piece)
+        late = rows[rows["flags"] & np.uint32(_LATE) != 0]
+        self._late = Counter(zip(late["stream"].tolist(), late["role"].tolist(), strict=True))
         # plain numbers: reading fields of a record costs more than all that is done with them
         columns = (rows[name].tolist() for name in FIELDS)
         for at, values in enumerate(zip(*columns, strict=True)):
@@ -161,6 +172,7 @@ class Iec104Rules:
                 self._send_sequence(row, link, flags, role, found)
                 self._second_connection(row, stream, flags, found)
             self._receive_sequence(row, link, flags, role, found)
+        link.sides[role].last = row["ts"]
         self._convs[row["conv"]] += 1
         if len(self._convs) > MAX_STREAMS:
             self._convs.clear()
@@ -255,26 +267,33 @@ class Iec104Rules:
     def _gap(self, row: Row, link: _Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
         if not flags & _GAP:
             return
+        if self._late[(row["stream"], role)] > 0:
+            self._late[(row["stream"], role)] -= 1
+            return  # what was missing came a moment later: two segments changed places on the way
         lossy = self.lens.conv(row["conv"]) in self._lossy
         side = link.sides[role]
         skipped = kind < KIND_S and side.expected >= 0 and row["seq"] != side.expected
         what = "an I-frame" if skipped else "bytes"
-        found.append(
-            self._finding(
-                "iec104-gap",
-                Level.NOTICE if lossy else Level.WARNING,
-                row,
-                f"{what} from {self._src(row)} before this {self._kind(row)} never came by: "
-                "lost by the sensor, or removed on the way",
-                "TCP bytes without a gap" + (" (this site loses some)" if lossy else ""),
-                f"N(S) {row['seq']} instead of {side.expected}" if skipped else "TCP bytes missing",
-                {"visibility": 0.6, "fault": 0.2, "attack": 0.2}
-                if lossy
-                else {"attack": 0.4, "visibility": 0.35, "fault": 0.25},
-                "T0803" if role == Role.CLIENT else "T0804",
-                group=str(role),
-            )
+        finding = self._finding(
+            "iec104-gap",
+            Level.NOTICE if lossy else Level.WARNING,
+            row,
+            f"{what} from {self._src(row)} before this {self._kind(row)} never came by: "
+            "lost by the sensor, or removed on the way",
+            "TCP bytes without a gap" + (" (this site loses some)" if lossy else ""),
+            f"N(S) {row['seq']} instead of {side.expected}" if skipped else "TCP bytes missing",
+            {"visibility": 0.6, "fault": 0.2, "attack": 0.2}
+            if lossy
+            else {"attack": 0.4, "visibility": 0.35, "fault": 0.25},
+            "T0803" if role == Role.CLIENT else "T0804",
+            group=str(role),
         )
+        found.append(self._excused(finding, side, row["seq"] - side.expected if skipped else 1))
+
+    def _excused(self, finding: Finding, side: _Side, frames: int) -> Finding:
+        """Loss explains that ``frames`` of one side never came by."""
+        since = side.last if side.last >= 0 else finding.ts - SECOND
+        return self._losses.weigh(finding, since, frames % MODULUS)
 
     def _send_sequence(self, row: Row, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
         side, number = link.sides[role], row["seq"]
@@ -284,7 +303,7 @@ class Iec104Rules:
             return
         ahead = (number - expected) % MODULUS
         if ahead >= HALF:
-            if not flags & _REPEATED:
+            if not flags & (_REPEATED | _LATE):
                 self._repeated(row, expected, found)
             return
         side.expected = (number + 1) % MODULUS
@@ -332,12 +351,12 @@ class Iec104Rules:
     def _receive_sequence(self, row: Row, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
         side, number = link.sides[role], row["state"]
         other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
-        if number < 0 or flags & _REPEATED:
+        if number < 0 or flags & (_REPEATED | _LATE):
             return
         if other.expected >= 0:
             ahead = (number - other.expected) % MODULUS
             if 0 < ahead < HALF:
-                self._ack_ahead(row, number, other.expected, found)
+                self._ack_ahead(row, number, other, found)
             elif ahead >= HALF and MODULUS - ahead > K_LIMIT:
                 self._ack_late(row, number, other.expected, found)
         if side.acked >= 0 and 0 < (side.acked - number) % MODULUS < HALF and not link.doubtful:
@@ -347,21 +366,21 @@ class Iec104Rules:
             side.acks.append((number, row["ts"]))
         side.acked = number
 
-    def _ack_ahead(self, row: Row, number: int, sent: int, found: list[Finding]) -> None:
-        found.append(
-            self._finding(
-                "iec104-ack-ahead",
-                Level.WARNING,
-                row,
-                f"{self._src(row)} acknowledges up to N(S) {number - 1}, of which the sensor saw "
-                f"only up to {sent - 1}",
-                f"N(R) at most {sent}",
-                f"N(R) {number}",
-                {"attack": 0.4, "visibility": 0.4, "fault": 0.2},
-                "T0830",
-                group=str(row["role"]),
-            )
+    def _ack_ahead(self, row: Row, number: int, other: _Side, found: list[Finding]) -> None:
+        sent = other.expected
+        finding = self._finding(
+            "iec104-ack-ahead",
+            Level.WARNING,
+            row,
+            f"{self._src(row)} acknowledges up to N(S) {number - 1}, of which the sensor saw "
+            f"only up to {sent - 1}",
+            f"N(R) at most {sent}",
+            f"N(R) {number}",
+            {"attack": 0.4, "visibility": 0.4, "fault": 0.2},
+            "T0830",
+            group=str(row["role"]),
         )
+        found.append(self._excused(finding, other, number - sent))
 
     def _ack_late(self, row: Row, number: int, sent: int, found: list[Finding]) -> None:
         found.append(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import REPEATED, SECOND, Lens
+from detectors.loss import Losses
 from detectors.rules.common import MAX_READ, Bounded, by_conversation, message_finding, protocol_rows, thinned
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag, Role
@@ -70,6 +71,7 @@ class ModbusRules:
         self._paired: Bounded[int, int] = Bounded(MAX_OPEN)
         self._asked: Counter[int] = Counter()
         self._answered: Counter[int] = Counter()
+        self._losses = Losses()
         self._window = -1
         self._unread = 0
         self._window_rows: dict[int, Any] = {}
@@ -96,6 +98,7 @@ class ModbusRules:
         """Findings of one slice."""
         rows = protocol_rows(piece, self._proto)
         rows = rows[rows["flags"] & np.uint32(REPEATED) == 0]
+        self._losses.see(piece)
         found = self._tick(piece.start // WINDOW)
         if not len(rows):
             return found
@@ -156,18 +159,17 @@ class ModbusRules:
             (answers["flags"] & _UNPAIRED != 0) & (answers["flags"] & np.uint32(Flag.MIDSTREAM) == 0)
         ]
         if len(lone) and not self._learned_unpaired(lone[0]):
-            found.append(
-                self._finding(
-                    "modbus-unpaired",
-                    Level.NOTICE,
-                    lone,
-                    f"{self._src(lone[0])} answered{_times(len(lone))} what nobody asked",
-                    "a response for each request",
-                    f"transaction {lone[0]['seq']} without request",
-                    {"attack": 0.45, "visibility": 0.35, "fault": 0.2},
-                    "T0856",
-                )
+            finding = self._finding(
+                "modbus-unpaired",
+                Level.NOTICE,
+                lone,
+                f"{self._src(lone[0])} answered{_times(len(lone))} what nobody asked",
+                "a response for each request",
+                f"transaction {lone[0]['seq']} without request",
+                {"attack": 0.45, "visibility": 0.35, "fault": 0.2},
+                "T0856",
             )
+            found.append(self._losses.weigh(finding, finding.ts - WINDOW, len(lone)))
 
     def _second_responses(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
         """Two answers in new TCP bytes to one request."""
@@ -259,7 +261,9 @@ class ModbusRules:
             if (missing >= UNANSWERED_MIN and missing > 0.5 * self._asked[conv] and self._answered[conv]) or (
                 missing >= UNANSWERED_MIN and not self._answered[conv]
             ):
-                found.append(self._unanswered(rows, missing, self._asked[conv]))
+                finding = self._unanswered(rows, missing, self._asked[conv])
+                since = self._window * WINDOW
+                found.append(self._losses.weigh(finding, since, missing, since + WINDOW - 1))
         self._window = window
         self._window_rows.clear()
         self._asked.clear()

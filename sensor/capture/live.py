@@ -12,8 +12,9 @@ one block timeout old.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -121,6 +122,8 @@ class LiveCapture:
         self._ring: Ring | None = None
         self._before = Counters()
         self._looked = self._taken = 0.0
+        self._asked = 0
+        self._lost: deque[tuple[int, int]] = deque()
         self._blind: tuple[float, State] | None = None
         self._gaps: list[str] = []
         self._gap_count = 0
@@ -161,30 +164,39 @@ class LiveCapture:
     ) -> Generator[FrameBatch, None, None]:
         """Frames as they come, in batches of at most ``max_frames``; empty ones move the clock.
 
-        While nothing comes there is an empty batch every :data:`TICK` seconds.
+        While nothing comes there is an empty batch every :data:`TICK` seconds. What the kernel lost stands
+        with the first frame of the time in which it fell (see :meth:`_refresh`).
         """
         prepare()
         self._ring = Ring(self.settings.interface, self._ring_settings)
         self._note_size(self._ring)
-        self._began = time.monotonic()
+        self._began, self._asked = time.monotonic(), time.time_ns()
         try:
-            while True:
-                self._pace()
-                batch = self._ring.take(self.frames + 1, max_bytes)
-                if batch is not None:
-                    self._see(True)
-                    kept = self._keep(batch)
-                    for start in range(0, len(kept), max_frames):
-                        yield kept.take(slice(start, start + max_frames))
-                    if len(kept) < len(batch) or self.frames == self.settings.count or self._overdue():
-                        return
-                elif self._ended():
-                    return
-                elif not self._ring.wait(TICK if self._stop_at is None else 0.01):
-                    yield from self._idle()
-                self._look()
+            yield from self._until_the_end(max_frames, max_bytes)
+            self._refresh()
+            if self._lost:
+                yield no_frames(lost_after=self._all_lost())
         finally:
             self._finish()
+
+    def _until_the_end(self, max_frames: int, max_bytes: int) -> Iterator[FrameBatch]:
+        assert self._ring is not None
+        while True:
+            self._pace()
+            batch = self._ring.take(self.frames + 1, max_bytes)
+            if batch is not None:
+                self._see(True)
+                self._refresh()
+                kept = self._with_losses(self._keep(batch))
+                for start in range(0, len(kept), max_frames):
+                    yield kept.take(slice(start, start + max_frames))
+                if len(kept) < len(batch) or self.frames == self.settings.count or self._overdue():
+                    return
+            elif self._ended():
+                return
+            elif not self._ring.wait(TICK if self._stop_at is None else 0.01):
+                yield from self._idle()
+            self._look()
 
     def _pace(self) -> None:
         """Wait for more to come, so that batches are worth their cost."""
@@ -251,8 +263,34 @@ class LiveCapture:
             self._refresh()
 
     def _refresh(self) -> None:
-        if self._ring is not None:
-            self.counters = self._before + self._ring.counters()
+        """Ask the kernel what it lost since it was asked last.
+
+        A loss lies behind all frames that were in the ring, and before all that came into it when there was
+        room again. It was asked a moment ago as a rule; when the reader was away for longer, the ring
+        was full towards the end of that time.
+        """
+        if self._ring is None:
+            return
+        lost, now = self.counters.drops, time.time_ns()
+        self.counters = self._before + self._ring.counters()
+        if self.counters.drops > lost:
+            self._lost.append((max(self._asked, now - SECOND), self.counters.drops - lost))
+        self._asked = now
+
+    def _with_losses(self, batch: FrameBatch) -> FrameBatch:
+        """Put what was lost on the first frames that are not older; the rest waits."""
+        if not self._lost or not len(batch):
+            return batch
+        lost, times = np.zeros(len(batch), np.int64), np.maximum.accumulate(batch.ts)
+        while self._lost and self._lost[0][0] <= times[-1]:
+            at, count = self._lost.popleft()
+            lost[np.searchsorted(times, at)] += count
+        return replace(batch, lost=lost if lost.any() else None)
+
+    def _all_lost(self) -> int:
+        total = sum(count for _, count in self._lost)
+        self._lost.clear()
+        return total
 
     def _idle(self) -> Iterator[FrameBatch]:
         """Nothing came for a while: because there is nothing, or because nothing can be seen?"""
@@ -261,7 +299,7 @@ class LiveCapture:
         if state is not State.GONE and not self._ring.attached:
             state = State.UP if self._open_again() else State.GONE
         self._see(state is State.UP, state)
-        yield no_frames(time.time_ns() - MARGIN if state is State.UP else 0)
+        yield no_frames(time.time_ns() - MARGIN if state is State.UP else 0, self._all_lost())
 
     def _open_again(self) -> bool:
         """A new ring for an interface that was made anew; what failed is tried again later and later."""

@@ -33,7 +33,7 @@ from sensor.capture.pcapng import (
 )
 from sensor.capture.streams import CHUNK, ByteStream, Window
 from sensor.errors import CaptureError
-from sensor.frames import FILE_SHIFT, FrameBatch
+from sensor.frames import FILE_SHIFT, FrameBatch, no_frames
 
 MAX_FRAMES: Final = 65_536
 MAX_BYTES: Final = 16 << 20
@@ -95,9 +95,8 @@ class CaptureFile:
     ) -> Iterator[FrameBatch]:
         """All frames in file order, in batches of at most ``max_frames`` frames and ``max_bytes`` bytes.
 
-        A batch may be shorter than both; a frame longer than ``max_bytes`` comes alone. Calling it again
-        reads the file again.
-
+        A batch may be shorter than both; a frame longer than ``max_bytes`` comes alone. A loss that the file
+        tells behind its last frame comes in a batch without frames. Calling it again reads the file again.
         """
         self._reset()
         try:
@@ -118,6 +117,8 @@ class CaptureFile:
                 self.position = min(self.size, self._place(window))
                 self._note_links(batch.link, window)
                 yield batch
+            if columns.lost[0]:
+                yield no_frames(lost_after=int(columns.lost[0]))
             if window.stream.problem:
                 self._problem(window.base + window.end, window.stream.problem, _USED)
         self.position = self.size
@@ -139,7 +140,8 @@ class CaptureFile:
     def first_time(self) -> int:
         """Capture time of the first frame, ns since 1970; the largest int64 when there is none."""
         for batch in self.batches(max_frames=1, chunk=64 << 10):
-            return int(batch.ts[0])
+            if len(batch):
+                return int(batch.ts[0])
         return int(np.iinfo(np.int64).max)
 
     def _reset(self) -> None:
@@ -210,6 +212,7 @@ class CaptureFile:
                 *columns.arrays,
                 columns.link,
                 section.packet_drops,
+                columns.lost,
             )
             columns.count = count
             self.dropped = lost_before + section.dropped
@@ -231,6 +234,7 @@ class CaptureFile:
                 if following is not section:
                     lost_before += section.dropped
                     section = following
+                columns.lost[columns.count] += section.untold()
 
     def _rest(self, window: Window, columns: _Columns) -> Iterator[FrameBatch]:
         if columns.count:
@@ -305,6 +309,7 @@ class _Columns:
         self.wirelen = np.empty(self.rows, np.int32)
         self.ts = np.empty(self.rows, np.int64)
         self.link = np.empty(self.rows, np.int32)
+        self.lost = np.zeros(self.rows + 1, np.int64)
 
     def take(self, buffer: npt.NDArray[np.uint8], first: int) -> FrameBatch:
         """The frames found so far as a batch that holds only their stretch of the buffer."""
@@ -319,8 +324,11 @@ class _Columns:
             self.ts[:n],
             self.link[:n],
             np.arange(first, first + n, dtype=np.int64),
+            lost=self.lost[:n] if self.lost[:n].any() else None,
         )
+        waiting = self.lost[n]
         self._fresh()
+        self.lost[0] = waiting
         return batch
 
 

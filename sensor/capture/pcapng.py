@@ -34,6 +34,9 @@ MAX_BLOCK: Final = 16 << 20
 MAX_INTERFACES: Final = 4096
 """Per section; a hostile file must not grow the table without bound."""
 
+MAX_TOLD: Final = 1 << 40
+"""Most lost frames that one statistics block is believed; sums stay far from what int64 holds."""
+
 LAST_SECOND: Final = 9_223_372_035
 """Latest second that int64 ns since 1970 can hold."""
 
@@ -116,9 +119,11 @@ def walk_pcapng(
     ts: Any,
     link: Any,
     dropped: Any,
+    lost: Any,
 ) -> tuple[int, int, int, int]:
     """Fill the columns from ``count`` on; returns count, position, why it stopped and the last time stamp.
 
+    ``dropped`` counts lost packets by interface, ``lost`` those before each packet.
     The position may come to lie beyond ``end`` when a skipped block is longer than the buffer. It
     always grows by at least 12 bytes per block, so the walk ends.
     """
@@ -166,11 +171,13 @@ def walk_pcapng(
             raw = (np.uint64(u32(buf, pos + 12, big)) << np.uint64(32)) | np.uint64(u32(buf, pos + 16, big))
             last = _nanoseconds(raw, row[PER_SECOND], row[SHIFT], row[OFFSET])
             if kind == PACKET:
-                dropped[which] += _drop_option(buf, body + ((have + 3) & ~3), pos + length - 4, big)
+                drops = _drop_option(buf, body + ((have + 3) & ~3), pos + length - 4, big)
             else:
-                lost = _u16(buf, pos + 10, big)
-                if lost != 0xFFFF:
-                    dropped[which] += lost
+                drops = _u16(buf, pos + 10, big)
+                if drops == 0xFFFF:
+                    drops = 0
+            dropped[which] += drops
+            lost[count] += drops
         if have > MAX_CAPLEN:
             return count, pos, BAD, last
         ts[count] = last
@@ -192,11 +199,18 @@ class Section:
         self.table: npt.NDArray[np.int64] = np.zeros((0, 5), np.int64)
         self.packet_drops: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self._reported_drops: dict[int, int] = {}
+        self._told = 0
 
     @property
     def dropped(self) -> int:
         """Frames that the writer says it lost, by whichever of its two counts is larger."""
         return max(int(self.packet_drops.sum()), sum(self._reported_drops.values()))
+
+    def untold(self) -> int:
+        """Lost frames of the statistics blocks that no packet block and no earlier call has told."""
+        fresh = max(0, self.dropped - int(self.packet_drops.sum()) - self._told)
+        self._told += fresh
+        return min(fresh, MAX_TOLD)
 
     def add_interface(self, body: bytes) -> str:
         """Read an interface description; returns what is wrong with it or an empty string."""

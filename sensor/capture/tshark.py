@@ -47,6 +47,7 @@ from sensor.capture.tshark_batches import ColumnReader, Out, merged, tree_rows
 from sensor.capture.tshark_fields import BASE, FORMAT, ColumnLines, FrameReader
 from sensor.capture.tshark_plan import Plan, frame_filter
 from sensor.capture.tshark_process import (
+    MEMORY,
     PATIENCE,
     TsharkError,
     TsharkProcess,
@@ -104,6 +105,8 @@ class TsharkEngine:
         Also decode TCP segments that tshark takes for retransmissions.
     patience : float
         Seconds without progress after which tshark counts as hung.
+    memory, deadline : int, float
+        Most bytes of address space, and most seconds, of each run.
 
     Attributes
     ----------
@@ -125,11 +128,13 @@ class TsharkEngine:
         profiles: Sequence[Profile] | None = None,
         keep_tcp_duplicates: bool = True,
         patience: float = PATIENCE,
+        memory: int = MEMORY,
+        deadline: float = float("inf"),
     ) -> None:
         chosen = registry.profiles if profiles is None else profiles
         self._tshark = need_tshark()
         self._plan = Plan(self._tshark, [profile for profile in chosen if profile.tshark is not None])
-        self._patience = patience
+        self._limits = (patience, memory, deadline)
         self._preferences = {"tcp.analyze_sequence_numbers": "FALSE" if keep_tcp_duplicates else "TRUE"}
         self._preferences |= self._plan.preferences
         self._numbers: npt.NDArray[np.int64] | None = None
@@ -203,7 +208,7 @@ class TsharkEngine:
             decode_as=self._plan.decode_as,
             custom_parameters=[*output, *heuristics],
         )
-        return TsharkProcess(capture.command(), folder, self._patience)
+        return TsharkProcess(capture.command(), folder, *self._limits)
 
     def _asked_filters(self, path: Path, folder: Path) -> dict[int, npt.NDArray[np.int64]]:
         """Frames that match the filters which cannot be told from presence, by place of the profile."""

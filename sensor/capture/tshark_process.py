@@ -14,6 +14,7 @@ import selectors
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -100,6 +101,10 @@ def _environment(folder: Path | None) -> dict[str, str]:
     }
 
 
+class TsharkHung(TsharkError):
+    """tshark made no progress, or took longer than it was given."""
+
+
 class TsharkProcess:
     """A running tshark.
 
@@ -111,6 +116,10 @@ class TsharkProcess:
         Empty folder that serves as its home and configuration.
     patience : float
         Seconds without any progress after which it is killed.
+    memory : int
+        Most bytes of address space.
+    deadline : float
+        Seconds after which it is killed, progress or not.
 
     Raises
     ------
@@ -118,8 +127,16 @@ class TsharkProcess:
         It cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path, patience: float = PATIENCE) -> None:
-        self._patience = patience
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        patience: float = PATIENCE,
+        memory: int = MEMORY,
+        deadline: float = float("inf"),
+    ) -> None:
+        self._patience, self._memory = patience, memory
+        self._allowed, self._until = deadline, time.monotonic() + deadline
         self._errors = b""
         self._command = list(command)
         try:
@@ -162,14 +179,18 @@ class TsharkProcess:
         """
         quiet, seen = 0.0, self._progress()
         while self._selector.get_map():
-            ready = self._selector.select(min(_TURN, self._patience))
+            turn = max(0.0, min(_TURN, self._patience, self._until - time.monotonic()))
+            ready = self._selector.select(turn)
+            if time.monotonic() >= self._until:
+                self.close()
+                raise TsharkHung(f"tshark was not done after {self._allowed:g} s; it was ended")
             if not ready:
                 now = self._progress()
-                quiet = quiet + min(_TURN, self._patience) if now == seen else 0.0
+                quiet = quiet + turn if now == seen else 0.0
                 seen = now
                 if quiet >= self._patience:
                     self.close()
-                    raise TsharkError(f"tshark hangs: no progress for {self._patience:g} s; it was ended")
+                    raise TsharkHung(f"tshark hangs: no progress for {self._patience:g} s; it was ended")
                 continue
             quiet = 0.0
             for key, _ in ready:
@@ -209,10 +230,10 @@ class TsharkProcess:
     def _finish(self) -> None:
         """The pipes are closed: the end must follow, and be a good one."""
         try:
-            code = self._process.wait(self._patience)
+            code = self._process.wait(min(self._patience, max(0.1, self._until - time.monotonic())))
         except subprocess.TimeoutExpired:
             self.close()
-            raise TsharkError("tshark closed its output and does not end; it was killed") from None
+            raise TsharkHung("tshark closed its output and does not end; it was killed") from None
         if code < 0:
             name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
             text = f"tshark was ended by {name} before it was done"
@@ -230,7 +251,7 @@ class TsharkProcess:
     def _limit(self) -> None:
         if not hasattr(resource, "prlimit"):
             return
-        for kind, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0)):
+        for kind, most in ((resource.RLIMIT_AS, self._memory), (resource.RLIMIT_CORE, 0)):
             # lowered right after the start; a process that is gone already needs no limit
             with contextlib.suppress(OSError, ValueError):
                 resource.prlimit(self._process.pid, kind, (most, most))

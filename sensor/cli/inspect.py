@@ -73,6 +73,8 @@ def summary(decoded: Decoded, inventory: Inventory) -> dict[str, Any]:
         "tcp_gaps": counters["gaps"],
         "tcp_retransmitted": counters["retransmitted"],
         "fragments": counters["fragments"],
+        "copies": counters["copies"],
+        "backwards": counters["backwards"],
         "protocols": inventory.protocols(),
         "assets": inventory.assets(),
         "conversations": inventory.conversations(),

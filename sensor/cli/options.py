@@ -148,7 +148,17 @@ def live_settings(
 
 
 def engine(function: F) -> F:
-    """Options --engine and --profiles."""
+    """Options --engine, --profiles and --copies; the last goes to whatever is opened, not to the command."""
+    function = click.option(
+        "--copies",
+        type=click.Choice(["auto", "keep", "drop"]),
+        default="auto",
+        show_default=True,
+        expose_value=False,
+        callback=_remember_copies,
+        help="Frames whose bytes came less than 1 ms before, as from two mirrored ports; auto: drop them "
+        "when a tenth of the frames are such copies.",
+    )(function)
     function = click.option(
         "--profiles",
         "profiles",
@@ -165,6 +175,19 @@ def engine(function: F) -> F:
     )(function)
 
 
+_COPIES: Final = "sensor.cli.options.copies"
+
+
+def _remember_copies(context: click.Context, _: click.Parameter, value: str) -> None:
+    context.meta[_COPIES] = value
+
+
+def _copies() -> str:
+    """What --copies says; auto for a command without it."""
+    context = click.get_current_context(silent=True)
+    return str(context.meta.get(_COPIES, "auto")) if context else "auto"
+
+
 @contextmanager
 def opened(
     captures: tuple[str, ...], engine: str, profiles: tuple[Path, ...], title: str
@@ -178,7 +201,7 @@ def opened(
     """
     from sensor.engines import open_engine
 
-    decoded = open_engine(captures, engine, profiles)
+    decoded = open_engine(captures, engine, profiles, copies=_copies())
     with progress(title, 1.0) as bar:
         decoded.on_progress = lambda fraction: bar.update(bar.task_ids[0], completed=fraction)
         yield decoded
@@ -194,7 +217,7 @@ def opened_source(source: Source, engine: str, profiles: tuple[Path, ...], title
         return
     from sensor.engines import open_live
 
-    decoded = open_live(source.live, engine, profiles, say)
+    decoded = open_live(source.live, engine, profiles, say, _copies())
     end = (
         "Ctrl-C ends" if source.live.duration is None else f"{source.live.duration:g} s, Ctrl-C ends earlier"
     )

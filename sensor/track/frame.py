@@ -48,7 +48,7 @@ _FRAMES, _BYTES, _ETH, _VLAN = int(Count.FRAMES), int(Count.BYTES), int(Count.ET
 _IP4, _IP6, _ARP = int(Count.IP), int(Count.IPV6), int(Count.ARP)
 _TCP, _UDP, _ICMP, _ICMP6 = int(Count.TCP), int(Count.UDP), int(Count.ICMP), int(Count.ICMPV6)
 _OTHER, _FRAGMENTS = int(Count.OTHER), int(Count.FRAGMENTS)
-_TUNNELS = int(Count.TUNNELS)
+_TUNNELS, _BACKWARDS = int(Count.TUNNELS), int(Count.BACKWARDS)
 _CUT, _BAD, _CLAIMED = int(Count.TRUNCATED), int(Count.MALFORMED), int(Count.CLAIMED)
 
 
@@ -77,6 +77,10 @@ def decode_frames(
         memory.counters[_BYTES] += wirelen[i]
         context = memory.context
         context.ts = ts[i]
+        if ts[i] < memory.latest:
+            memory.counters[_BACKWARDS] += 1
+        else:
+            memory.latest = ts[i]
         context.frame = number[i]
         context.payload = max(np.int64(wirelen[i]) - 14, 0)
         context.flags = 0

@@ -16,8 +16,11 @@ from grid_profiles.vocabulary import Flag
 from sensor.jit import kernel
 from sensor.track.state import (
     COPY_SLOTS,
+    DROP_COPIES,
+    KEEP_COPIES,
     PRP_SUPERVISION,
     ROLE_PUBLISHER,
+    WATCH_COPIES,
     Count,
     conversation,
     open_row,
@@ -33,13 +36,20 @@ DUPLICATE_NS: Final = 400_000_000
 COPY_NS: Final = 1_000_000
 """Mirrored ports give copies within this; nothing sends equal frames so fast."""
 
+WATCHED: Final = 1024
+EVERY: Final = 16
+"""Whether a capture has copies is looked for in one of so many blocks of so many frames."""
+
+SHARE: Final = 10
+"""One copy in so many frames of a watched block shows that two ports are mirrored."""
+
 LEAST: Final = 46
 """Shorter frames are on no wire; Ethernet pads them."""
 
 _MALFORMED = int(Flag.MALFORMED)
 _TRUNCATED = int(Flag.TRUNCATED)
 _DUPLICATES = int(Count.DUPLICATES)
-_COPIES = int(Count.COPIES)
+_COPIES, _KEPT = int(Count.COPIES), int(Count.COPIES_KEPT)
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
@@ -48,7 +58,7 @@ def is_copy(memory: Any, buf: Any, begin: int, end: int) -> bool:
     """Was this whole Ethernet frame here before? Counts it when so, remembers it when not."""
     field = lan_field(buf, begin, end)
     if field < 0:
-        if memory.drop_copies == 0 or end - begin < LEAST:
+        if end - begin < LEAST or not _looks(memory):
             return False
         slot = be32(buf, end - 4) ^ (be32(buf, begin + 38) * 5) ^ (be32(buf, end - 8) * 25)
         h = _mix(memory, buf, begin, end, np.uint64(end - begin))
@@ -60,12 +70,37 @@ def is_copy(memory: Any, buf: Any, begin: int, end: int) -> bool:
     slot ^= slot >> 15
     entry = memory.copies[slot & (COPY_SLOTS - 1)]
     ts = memory.context.ts
-    if entry.hash == h and abs(ts - entry.ts) <= (DUPLICATE_NS if field >= 0 else COPY_NS):
-        memory.counters[_DUPLICATES if field >= 0 else _COPIES] += 1
+    same = entry.hash == h and abs(ts - entry.ts) <= (DUPLICATE_NS if field >= 0 else COPY_NS)
+    if not same:
+        entry.hash = h
+        entry.ts = ts
+    elif field >= 0:
+        memory.counters[_DUPLICATES] += 1
+    elif memory.drop_copies == WATCH_COPIES:
+        memory.counters[_KEPT] += 1
+        memory.watched[1] += 1
+        same = False
+    else:
+        memory.counters[_COPIES] += 1
+    return same
+
+
+@kernel
+def _looks(memory: Any) -> bool:
+    """Is this frame compared with those before it? At the end of a watched block copies may begin to go.
+
+    Counted in frames of the capture, so that batches change nothing.
+    """
+    if memory.drop_copies != WATCH_COPIES:
+        return bool(memory.drop_copies != KEEP_COPIES)
+    seen = memory.watched[0]
+    if seen == WATCHED and memory.watched[1] * SHARE >= WATCHED:
+        memory.drop_copies = DROP_COPIES
         return True
-    entry.hash = h
-    entry.ts = ts
-    return False
+    if seen == WATCHED * EVERY:
+        memory.watched[0] = memory.watched[1] = seen = 0
+    memory.watched[0] += 1
+    return bool(seen < WATCHED)
 
 
 @kernel

@@ -75,7 +75,6 @@ or the frame inside it is next."""
 
 
 @unique
-@unique
 class Count(IntEnum):
     """Index into ``MEMORY.counters``."""
 
@@ -109,6 +108,8 @@ class Count(IntEnum):
     REORDERED = 27
     OUTSIDE = 28
     TUNNELS = 29
+    BACKWARDS = 30
+    COPIES_KEPT = 31
 
 
 HOST: Final = np.dtype(
@@ -130,6 +131,8 @@ SHORTCUT: Final = np.dtype([("high", "u8"), ("low", "u8"), ("ident", "i8")])
 """Number of an address or a conversation by its plain integers: most frames come from whom we just met."""
 
 COPY_SLOTS: Final = 1 << 15
+
+KEEP_COPIES, DROP_COPIES, WATCH_COPIES = 0, 1, 2
 
 COPY: Final = np.dtype([("hash", "u8"), ("ts", "i8")])
 """A frame that was seen, by the hash of its bytes."""
@@ -196,7 +199,9 @@ MEMORY: Final = np.dtype(
         ("sv", SV_TABLE),
         ("copies", COPY, (COPY_SLOTS,)),
         ("copy_key", "u8", (2,)),  # secret of their hashes
-        ("drop_copies", "i8"),  # also frames that two mirrored ports gave
+        ("drop_copies", "i8"),  # KEEP_COPIES, DROP_COPIES, WATCH_COPIES: frames that two mirrored ports gave
+        ("watched", "i8", (2,)),  # frames that could be copies, and copies of the block that is watched
+        ("latest", "i8"),  # capture time, ns
         ("messages", MESSAGE, (MESSAGES,)),
         ("points", POINT, (POINTS,)),
     ]

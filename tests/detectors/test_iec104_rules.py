@@ -111,3 +111,11 @@ def test_outstation_must_not_start_transfer() -> None:
 def test_refusal_is_a_notice() -> None:
     row = i_frame(0, 0, S, 0, 0, kind=45, cause=47, flags=Flag.NEGATIVE)
     assert found([[row]]) == [("iec104-refused", Level.NOTICE)]
+
+
+def test_segments_that_changed_places_are_no_gap_and_no_repetition() -> None:
+    """N(S) 4 overtakes N(S) 3; a second gap of the same second is still told."""
+    swapped = [i_frame(0, 0.8, S, 4, 0, flags=Flag.GAP), i_frame(0, 0.81, S, 3, 0, flags=Flag.LATE)]
+    assert found([[*healthy(3), *swapped, i_frame(0, 0.9, S, 5, 0), s_frame(0, 0.95, 6)]]) == []
+    again = i_frame(0, 0.9, S, 7, 0, flags=Flag.GAP)
+    assert found([[*healthy(3), *swapped, again]]) == [("iec104-gap", Level.WARNING)]

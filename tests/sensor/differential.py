@@ -15,7 +15,7 @@ from sensor.table import message_table
 
 def decoded(path: Path, engine: str, protocols: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Two tables; ``message`` of a point is the row of its message."""
-    run = open_engine([path], engine)
+    run = open_engine([path], engine, copies="keep")
     idents = [run.names.protocol_id(name) for name in protocols]
     messages, points = [], []
     before = 0

@@ -63,7 +63,7 @@ CAPTURES = [
 
 def decoded(path: Path, engine: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Messages and points of the three native protocols, names resolved."""
-    run = open_engine([path], engine)
+    run = open_engine([path], engine, copies="keep")
     messages, points = [], []
     for batch in run:
         rows = batch.messages[np.isin(batch.messages["proto"], (MODBUS, IEC104, GOOSE))]

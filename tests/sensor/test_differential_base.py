@@ -56,7 +56,7 @@ ERRORS = (3, 4, 5, 11, 12)
 
 def decoded(path: Path, engine: str, protocols: tuple[str, ...]) -> pd.DataFrame:
     """Messages of these protocols, names resolved."""
-    run = open_engine([path], engine)
+    run = open_engine([path], engine, copies="keep")
     ids = [NATIVE_IDS[name] for name in protocols]
     parts = []
     for batch in run:

@@ -44,7 +44,7 @@ REDUCED = {"kind", "kind_name", "class", "aux", "value", "flags"}
 
 def rows(path: Path, engine: str, proto: int) -> pd.DataFrame:
     """Messages of one protocol, names resolved."""
-    run = open_engine([path], engine)
+    run = open_engine([path], engine, copies="keep")
     parts = []
     for batch in run:
         own = batch.messages[batch.messages["proto"] == proto]

@@ -59,7 +59,7 @@ CAPTURES = [found for name in PROTOCOLS for found in corpus(f"protocols/{name}*"
 
 def decoded(path: Path, engine: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Messages and points of these protocols, names resolved, by connection and direction."""
-    run = open_engine([path], engine)
+    run = open_engine([path], engine, copies="keep")
     messages, points = [], []
     for batch in run:
         rows = batch.messages[np.isin(batch.messages["proto"], IDS)]

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grid_profiles.vocabulary import MESSAGE, POINT
-from sensor.engines import _interleave, _select, open_engine
+from sensor.engines import open_engine
 from sensor.errors import CaptureError, UsageError
 from sensor.frames import FILE_SHIFT
-from sensor.messages import Rows, join_rows
+from sensor.messages import Rows, interleave, join_rows, select
 from tests.lab import frames as f
 
 S = 1_000_000_000
@@ -84,10 +84,10 @@ def rows(plan: list[tuple[int, int]], mark: int) -> Rows:
 
 
 @given(ROWS, ROWS)
-def test_interleave_keeps_points_with_their_messages(
+def testinterleave_keeps_points_with_their_messages(
     first: list[tuple[int, int]], second: list[tuple[int, int]]
 ) -> None:
-    messages, points = _interleave(rows(first, 0), rows(second, 1000))
+    messages, points = interleave(rows(first, 0), rows(second, 1000))
     assert messages["frame"].tolist() == sorted(frame for frame, _ in first + second)
     assert (messages["seq"][points["message"]] == points["point"]).all()
     assert (np.diff(points["message"]) >= 0).all()
@@ -96,9 +96,9 @@ def test_interleave_keeps_points_with_their_messages(
 
 
 @given(ROWS, st.data())
-def test_select_keeps_points_with_their_messages(plan: list[tuple[int, int]], data: st.DataObject) -> None:
+def testselect_keeps_points_with_their_messages(plan: list[tuple[int, int]], data: st.DataObject) -> None:
     keep = np.array([data.draw(st.booleans()) for _ in plan], bool)
-    messages, points = _select(*rows(plan, 0), keep)
+    messages, points = select(*rows(plan, 0), keep)
     assert messages["seq"].tolist() == np.flatnonzero(keep).tolist()
     assert (messages["seq"][points["message"]] == points["point"]).all()
     assert len(points) == sum(count for (_, count), kept in zip(plan, keep, strict=True) if kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -11,12 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detectors.base import Level, Reading, Slice
+from detectors.groups import Lens
+from detectors.rules.goose import GooseRules
+from grid_profiles.loader import load_registry
 from sensor.capture import bpf, ring
 from sensor.capture import live as live_module
 from sensor.capture.live import MARGIN, LiveCapture, LiveSettings
 from sensor.capture.ring import BLOCK, Ring, RingSettings, State
+from sensor.engines import Decoded
 from sensor.errors import InterfaceError, MissingToolError, UsageError
 from sensor.frames import FrameBatch
+from sensor.slices import Slicer
+from tests.lab import frames as goose
 from tests.live import wire
 
 pytestmark = pytest.mark.skipif(bool(wire.missing()), reason=wire.missing() or "can be tested")
@@ -193,6 +201,35 @@ def test_loss_ends_up_in_the_notes(cable: wire.Cable) -> None:
         got = sum(map(len, batches))
     assert live.dropped == 3000 - got > 0
     assert "lost because the ring was full" in live.notes[-1]
+
+
+def test_losses_stand_where_they_fell_and_explain_the_gaps(cable: wire.Cable) -> None:
+    """GOOSE frames that the ring had no room for: told with the time, and no alert about the publisher."""
+    body = functools.partial(goose.goose_pdu, "IED1LD0/LLN0$GO$gcb1", 60_000, "IED1LD0/LLN0$ds", "trip")
+    sent = [
+        goose.goose_frame("01:0c:cd:01:00:01", "02:00:00:00:00:0a", 1, body(0, 7, n, [goose.g_bool(False)]))
+        for n in range(20_000)
+    ]
+    live = LiveCapture(LiveSettings(cable.tap, ring_mib=1))
+    decoded = Decoded([live], load_registry(), "native")
+    batches, slicer = iter(decoded), Slicer()
+    rules, pieces = GooseRules(Lens(decoded.names)), list[Slice]()
+    assert not len(next(batches))
+    with cable.sender() as sender:
+        for part in range(2):
+            wire.send_all(sender, sent[8_000 * part : 8_000 * part + 8_000])
+            time.sleep(0.3)
+            pieces += slicer.push(next(batches))
+        wire.send_all(sender, sent[16_000:])
+        time.sleep(0.3)
+        live.stop()
+        pieces += [piece for batch in batches for piece in slicer.push(batch)]
+    pieces += slicer.close()
+    assert sum(piece.lost for piece in pieces) == live.dropped > 0
+    found = [finding for piece in pieces for finding in rules.detect(piece)]
+    gaps = [finding for finding in found if finding.rule == "goose-gap"]
+    assert gaps
+    assert {(finding.level, finding.reading) for finding in gaps} == {(Level.INFO, Reading.VISIBILITY)}
 
 
 def test_an_interface_that_goes_down_comes_back(cable: wire.Cable) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from sensor.capture.pcapfile import CaptureFile
+from sensor.capture.tshark_process import find_tshark
+from tests.lab import frames as f
 from tests.live import wire
 
 pytestmark = pytest.mark.skipif(bool(wire.missing()), reason=wire.missing() or "can be tested")
@@ -115,7 +117,26 @@ def test_detect_tells_alerts_while_it_runs_and_ends_in_order(
     alerts = [first, *map(json.loads, output.splitlines())]
     assert any(alert["level"] == "alarm" and alert["reading"] == "attack" for alert in alerts)
     assert len({alert["id"] for alert in alerts}) == len(alerts), "each alert is told once"
-    assert "native decoders only" in errors
+    assert "auto engine" in errors
+    assert "hung" not in errors
+    assert "crashed" not in errors
+
+
+def test_what_only_tshark_reads_is_decoded_beside(cable: wire.Cable, running: list[Running]) -> None:
+    if find_tshark() is None:
+        pytest.skip("needs tshark: sudo apt-get install tshark")
+    search = bytes.fromhex("06100201000e08010a0000010e57")
+    frames = [f.udp_frame("10.0.0.1", "224.0.23.12", 40_000 + n, 3671, search) for n in range(50)]
+    inspect = Running("inspect", "-i", cable.tap, "--json")
+    running.append(inspect)
+    with cable.sender() as sender:
+        wire.send_all(sender, frames)
+        code, output, errors = inspect.end()
+    assert code == 0, errors
+    found = json.loads(output)
+    knx = [row for row in found["protocols"] if row["name"] == "knxip"]
+    assert [(row["packets"], row["messages"]) for row in knx] == [(50, 50)]
+    assert (found["undecoded"], found["packets"]) == (0, 50)
 
 
 def test_capture_writes_what_came_and_ends_at_sigterm(

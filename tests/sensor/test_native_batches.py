@@ -14,7 +14,7 @@ from sensor.messages import join_rows
 from sensor.names import Names
 from sensor.native import NativeEngine
 from tests.lab import frames as f
-from tests.reference.run import frame_batch, registry, shots
+from tests.reference.run import Native, Shot, frame_batch, registry, shots
 
 S = 1_000_000_000
 
@@ -101,3 +101,13 @@ def test_a_batch_of_copied_bytes() -> None:
         np.frombuffer(data, np.uint8), offset, batch.caplen, batch.wirelen, batch.ts, batch.link, batch.number
     )
     assert rows_of([moved]) == whole()
+
+
+def test_times_that_run_backwards_are_counted_whatever_the_batches() -> None:
+    times = [5, 9, 7, 8, 9, 10, 1]
+    frames = [Shot(ts, f.udp_frame("10.0.0.1", "10.0.0.2", 7, 9_999, bytes(30))) for ts in times]
+    for size in (1, 3, 7):
+        native = Native()
+        for start in range(0, len(frames), size):
+            native.feed(frames[start : start + size])
+        assert native.counters["backwards"] == 3

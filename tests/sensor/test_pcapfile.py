@@ -64,6 +64,11 @@ def packet(data: bytes, time: int = 0, which: int = 0, order: str = "<", options
     return block(6, head + data + b"\0" * (-len(data) % 4) + options, order)
 
 
+def statistics(drops: int) -> bytes:
+    counts = option(5, struct.pack("<Q", drops)) + option(0, b"")
+    return block(5, struct.pack("<III", 0, 0, 0) + counts)
+
+
 def capture(tmp_path: Path, content: bytes, name: str = "x.cap") -> CaptureFile:
     path = tmp_path / name
     path.write_bytes(content)
@@ -160,12 +165,11 @@ def test_pcapng_sections_interfaces_and_block_kinds(tmp_path: Path) -> None:
 
 def test_pcapng_drop_counts(tmp_path: Path) -> None:
     lost = option(4, struct.pack("<Q", 7)) + option(0, b"")
-    statistics = block(5, struct.pack("<III", 0, 0, 0) + option(5, struct.pack("<Q", 40)) + option(0, b""))
     content = section() + interface() + packet(b"abc", options=lost)
     file = capture(tmp_path, content)
     frames_of(file)
     assert file.dropped == 7
-    file = capture(tmp_path, content + statistics)
+    file = capture(tmp_path, content + statistics(40))
     frames_of(file)
     assert file.dropped == 40
 
@@ -453,3 +457,25 @@ def test_a_file_that_vanishes_is_a_problem_not_a_crash(tmp_path: Path) -> None:
     file.path.unlink()
     assert frames_of(file) == []
     assert "no such file" in str(file.problems[0])
+
+
+def test_losses_stand_with_the_frame_behind_them_whatever_the_batches(tmp_path: Path) -> None:
+    """epb_dropcount counts before its own packet, what statistics blocks add before the next one."""
+    content = section() + interface(1, 9)
+    content += packet(b"a", 1) + packet(b"b", 2, options=option(4, struct.pack("<Q", 3)))
+    content += statistics(drops=5) + packet(b"c", 3) + packet(b"d", 4) + statistics(drops=5)
+    content += packet(b"e", 5, options=option(4, struct.pack("<Q", 1))) + statistics(drops=9)
+    file = capture(tmp_path, content)
+    for limits in ({}, {"max_frames": 1}, {"max_frames": 2}, {"chunk": 1}):
+        lost, after = [], 0
+        for batch in file.batches(**limits):
+            lost += batch.lost.tolist() if batch.lost is not None else [0] * len(batch)
+            after += batch.lost_after
+        assert (lost, after) == ([0, 3, 2, 0, 1], 3), limits
+    assert file.dropped == 9
+    assert file.first_time() == 1
+
+
+def test_a_file_of_statistics_alone_has_a_loss_and_no_frame(tmp_path: Path) -> None:
+    file = capture(tmp_path, section() + interface(1, 9) + statistics(drops=1 << 63))
+    assert [(len(batch), batch.lost_after) for batch in file.batches()] == [(0, 1 << 40)]

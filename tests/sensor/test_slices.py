@@ -36,11 +36,12 @@ def _batch(part: list[tuple[int, int, int]]) -> MessageBatch:
         messages[i]["frame"], messages[i]["ts"] = number, ts
         points["message"][2 * i : 2 * i + 2] = i
         points["frame"][2 * i : 2 * i + 2] = number
-    return MessageBatch(messages, points, np.array([ts for _, ts, _ in part], np.int64))
+    lost = np.array([number % 5 if ts % 3 == 0 else 0 for number, ts, _ in part], np.int64)
+    return MessageBatch(messages, points, np.array([ts for _, ts, _ in part], np.int64), lost=lost)
 
 
 def plain(pieces: list[Slice]) -> list[tuple[Any, ...]]:
-    return [(p.start, p.end, p.messages.tobytes(), p.points.tobytes(), p.packets) for p in pieces]
+    return [(p.start, p.end, p.messages.tobytes(), p.points.tobytes(), p.packets, p.lost) for p in pieces]
 
 
 FRAMES = st.lists(st.tuples(st.integers(-3000, 3000), st.integers(0, 3)), min_size=1, max_size=30)
@@ -102,3 +103,19 @@ def test_time_that_passes_without_frames_closes_slices() -> None:
     assert [*slicer.push(idle(start)), *slicer.push(idle(0))] == []
     assert [*slicer.push(first)] == []
     assert [(p.start // SECOND - 5_000, p.packets) for p in slicer.close()] == [(7, 2)]
+
+
+def test_losses_count_with_the_frame_behind_them() -> None:
+    made = batches([(0, 1), (1500, 1), (0, 1), (1500, 0)], set())
+    made[0].lost = np.array([0, 7, 2, 0], np.int64)
+    end = MessageBatch.empty(lost_after=5)
+    assert [p.lost for p in Slicer().run([*made, end])] == [0, 9, 5]
+
+
+def test_late_rows_belong_to_the_slice_that_is_open() -> None:
+    made = batches([(0, 1), (3000, 1)], {1})
+    late = batches([(0, 2)], set())[0]
+    late.late = True
+    pieces = list(Slicer().run([*made, late, late]))
+    assert [(len(p.messages), p.packets) for p in pieces] == [(1, 1), (5, 1)]
+    assert len(list(Slicer().run([late]))) == 1

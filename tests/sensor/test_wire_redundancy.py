@@ -100,16 +100,48 @@ def test_without_a_trailer_equal_frames_are_decoded() -> None:
 
 def test_mirrored_copies_are_dropped_when_asked() -> None:
     native = Native()
-    native.engine = NativeEngine(native.names, drop_copies=True)
+    native.engine = NativeEngine(native.names, copies="drop")
     rows = native.feed([Shot(0, GOOSE), Shot(MILLI // 2, GOOSE), Shot(5 * MILLI, GOOSE)])
     assert [row.frame for row in rows] == [1, 3]
     assert native.counters["copies"] == 1
 
 
+def beats(count: int, copied: int, first: int = 0) -> list[Shot]:
+    """Datagrams 2 ms apart, of which every ``copied``-th comes twice."""
+    made = []
+    for number in range(first, first + count):
+        data = f.udp_frame("10.0.0.1", "10.0.0.2", 7, 9_999, number.to_bytes(4, "big") * 9)
+        made += [Shot(2 * MILLI * number, data)] * (2 if copied and number % copied == 0 else 1)
+    return made
+
+
+@pytest.mark.parametrize("batch", [1, 700, 100_000])
+def test_copies_go_once_a_tenth_of_the_frames_are_some(batch: int) -> None:
+    """The block in which they are noticed is decoded whole, and after it only first copies."""
+    shots = beats(3000, 2)
+    native = Native()
+    native.engine = NativeEngine(native.names, copies="auto")
+    rows = [row for n in range(0, len(shots), batch) for row in native.feed(shots[n : n + batch])]
+    watched = 1024
+    assert native.counters["copies_kept"] == pytest.approx(watched / 3, abs=1)
+    assert native.counters["copies"] == 1500 - native.counters["copies_kept"]
+    assert len(rows) == 3000 + native.counters["copies_kept"]
+
+
+def test_few_copies_are_decoded_and_looked_for_again_later() -> None:
+    native = Native()
+    native.engine = NativeEngine(native.names, copies="auto")
+    native.feed(beats(1000, 20))
+    native.feed(beats(15_500, 0, first=1000))
+    assert native.counters["copies"] == 0
+    native.feed(beats(3000, 3, first=16_500))
+    assert native.counters["copies"] > 300
+
+
 def test_frames_cut_by_the_capture_are_no_copies() -> None:
     frame = b.with_trailer(GOOSE, 5, 10)
     native = Native()
-    native.engine = NativeEngine(native.names, drop_copies=True)
+    native.engine = NativeEngine(native.names, copies="drop")
     rows = native.feed([Shot(place, frame[:50], len(frame)) for place in range(2)])
     assert len(rows) == 2
 
