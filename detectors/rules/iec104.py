@@ -140,10 +140,10 @@ class Iec104Rules:
         """Findings of one slice."""
         rows, left = thinned(protocol_rows(piece, self._proto), MAX_READ)
         found: list[Finding] = []
+        self._rows = rows
         self._losses.see(piece)
         late = rows[rows["flags"] & np.uint32(_LATE) != 0]
         self._late = Counter(zip(late["stream"].tolist(), late["role"].tolist(), strict=True))
-        self._rows = rows
         # plain numbers: reading fields of a record costs more than all that is done with them
         columns = (rows[name].tolist() for name in FIELDS)
         for at, values in enumerate(zip(*columns, strict=True)):
@@ -288,7 +288,7 @@ class Iec104Rules:
             "T0803" if role == Role.CLIENT else "T0804",
             group=str(role),
         )
-        found.append(self._excused(finding, side, int(row["seq"]) - side.expected if skipped else 1))
+        found.append(self._excused(finding, side, row["seq"] - side.expected if skipped else 1))
 
     def _excused(self, finding: Finding, side: _Side, frames: int) -> Finding:
         """Loss explains that ``frames`` of one side never came by."""

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import REPEATED, SECOND, Lens
+from detectors.loss import Losses
 from detectors.rules.common import Bounded, message_finding, protocol_rows
 
 K = TypeVar("K", bound=Hashable)
@@ -210,6 +211,7 @@ class ProtocolRules:
         self.proto = protocol_number(lens, self.protocol)
         self.habits = Habits(baseline, self.protocol)
         self.found: list[Finding] = []
+        self.losses = Losses()
         self.promises: list[Promises[Any]] = []
         self.bounded: list[Any] = []
         self.openings: Openings | None = None
@@ -221,6 +223,7 @@ class ProtocolRules:
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
         self.found = []
+        self.losses.see(piece)
         if self.openings is not None:
             self.openings.take(piece)
         for promise in self.promises:
@@ -299,6 +302,13 @@ class ProtocolRules:
     def say(self, rule: Rule, rows: Rows, summary: str, expected: str, observed: str, **more: Any) -> None:
         """Note a finding; ``more`` as in :meth:`make`."""
         self.found.append(self.make(rule, rows, summary, expected, observed, **more))
+
+    def miss(
+        self, rule: Rule, rows: Rows, summary: str, expected: str, observed: str, frames: int, **more: Any
+    ) -> None:
+        """Note that ``frames`` never came within the last second; losses of the sensor may explain it."""
+        made = self.make(rule, rows, summary, expected, observed, **more)
+        self.found.append(self.losses.weigh(made, made.ts - SECOND, frames))
 
     def host(self, ident: int) -> str:
         """Address of an endpoint."""

@@ -133,7 +133,8 @@ class SvRules(ProtocolRules):
             missing = int(now) if now == now else 0
             text = f"{missing} samples of {point} before smpCnt {row['seq']} never came by"
             level = Level.WARNING if missing >= BURST else Level.NOTICE
-            self.say(LOST, one(row), text, f"smpCnt {was}", f"smpCnt {row['seq']}", group=point, level=level)
+            counts = (f"smpCnt {was}", f"smpCnt {row['seq']}")
+            self.miss(LOST, one(row), text, *counts, max(1, missing), group=point, level=level)
         elif kind == REPEATED:
             text = f"{point} went back to smpCnt {row['seq']}; due was {was}"
             self.say(AGAIN, one(row), text, f"smpCnt {was}", f"smpCnt {row['seq']}", group=point)

@@ -11,6 +11,7 @@ import pytest
 from rule_bench import Rule, at
 from synthetic import FakeNames, i_frame, message, piece, s_frame
 from test_goose_rules import beat, goose
+from test_sv_rules import Streams
 
 from detectors.base import Finding, Level, Reading
 from detectors.baseline import Baseline
@@ -19,6 +20,7 @@ from detectors.loss import Losses
 from detectors.rules.goose import GooseRules
 from detectors.rules.iec104 import Iec104Rules
 from detectors.rules.modbus import ModbusRules
+from detectors.rules.sv import SvRules
 from grid_profiles.vocabulary import Flag, Role
 from sensor.engines import open_engine
 from sensor.pipeline import detect, learn
@@ -113,6 +115,18 @@ def test_modbus_answers_that_were_lost() -> None:
         cut.lost = lost
         found = [*rules.detect(cut), *rules.detect(piece([], 10))]
         assert [(one.rule, one.level, one.reading) for one in found] == [("modbus-unanswered", *wanted)]
+
+
+def test_samples_that_were_lost() -> None:
+    bench = Streams()
+    (cut,) = bench.slices([bench.sv(0.5, 3, seq=13, aux=10, value=3)])
+    said = {}
+    for lost in (0, 2, 3):
+        cut.lost = lost
+        (found,) = SvRules(Lens(bench.names)).detect(cut)
+        said[lost] = (found.rule, found.level, found.reading)
+    assert said[0] == said[2] == ("sv-gap", WARNING, said[0][2])
+    assert said[3] == ("sv-gap", NOTICE, "visibility")
 
 
 def chatter(seconds: int) -> list[f.Stamped]:
