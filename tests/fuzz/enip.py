@@ -20,9 +20,11 @@ def enip_frames() -> list[f.Stamped]:
         context = struct.pack("<Q", number << 33)
         talk.client(number, e.rr(ask, context))
         talk.server(number, e.rr(answer, context))
+        if ask[2:4] == e.path(6):
+            continue  # the connection manager is spoken to without a connection
         talk.client(number, e.unit(ask, number) * 2)
-        talk.server(number, e.unit(answer, number, 0x80FE0018) + e.unit(answer, number + 1, 0x80FE0018))
-    whole = e.unit(e.EXCHANGES[-1][0], 99)
+        talk.server(number, e.unit(answer, number, 0x80FE0018) * 2)
+    whole = e.unit(e.EXCHANGES[21][0], 99)
     talk.client(90, whole + whole[:50])
     talk.client(91, whole[50:])
     talk.client(92, e.pdu(0x66))

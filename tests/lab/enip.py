@@ -138,13 +138,16 @@ EXCHANGES: tuple[tuple[bytes, bytes], ...] = (
         request(3, path(1, 1), listed(1, 6, 7)),
         response(3, struct.pack("<HHHHHHI", 3, 1, 0, 77, 6, 0, 5) + struct.pack("<HHB3s", 7, 0, 3, b"abc")),
     ),
-    (request(3, path(0x69, 0x2420), listed(11, 12)), response(3, b"\2\0\x0b\0\5\0", 0x0A)),
+    (request(3, path(0x69, 0x2420), listed(11, 12)), response(3, b"\2\0\x0b\0\5\0\x0c\0\5\0", 0x0A)),
     (request(4, path(0x8B, 1), struct.pack("<HHI", 1, 6, 9)), response(4, struct.pack("<HHH", 1, 6, 0))),
     (request(16, path(0xF5, 1, 3), b"\1\0\0\0"), response(16, b"", 0x0F, (1, 2))),
     (request(5, path(1, 1), b"\1"), response(5)),
     (request(7, path(0x8E, 1)), response(7)),
     (request(0x4B, path(0x8E, 1) + path(0x74, 1), bytes(4)), response(0x4B)),
-    (request(0x4C, path(0x68, 0x2420) + path(0x6B, 0x10000), b"\1\0"), response(0x4C, b"\xc4\0\xfe\xff\xff\xff")),
+    (
+        request(0x4C, path(0x68, 0x2420) + path(0x6B, 0x10000), b"\1\0"),
+        response(0x4C, b"\xc4\0\xfe\xff\xff\xff"),
+    ),
     (
         request(0x4C, tag("Program:Main", "Valve", 3, 4, "Open"), b"\1\0"),
         response(0x4C, struct.pack("<Hf", 0xCA, 2.5)),
@@ -160,12 +163,14 @@ EXCHANGES: tuple[tuple[bytes, bytes], ...] = (
     (forward_close(), response(0x4E, bytes(10))),
     (forward_open(), response(0x54, bytes(10), 1, (0x0100,))),
     (
-        request(10, path(2, 1), together(request(3, path(1, 1), listed(5)), request(0x4C, tag("A"), b"\1\0"))),
+        request(
+            10, path(2, 1), together(request(3, path(1, 1), listed(5)), request(0x4C, tag("A"), b"\1\0"))
+        ),
         response(10, together(response(3, b"\1\0\5\0\0\0\x60\x30"), response(0x4C, b"\xc2\0\x80")), 0x1E),
     ),
     (routed(request(0x4C, tag("FIT201", 2), b"\1\0")), response(0x4C, struct.pack("<Hf", 0xCA, 1.5))),
     (routed(request(1, path(1, 1))), response(1, attributes_all("slot 0"))),
-    (routed(request(14, path(1, 1, 1))), response(0x52, b"\1", 1, (0x0204,))),
+    (routed(request(14, path(1, 1, 1))), response(0x52, b"\1\0", 1, (0x0204,))),
     (routed(request(0x52, tag("T"), bytes(6))), response(0x52, struct.pack("<HI", 0xD3, 2**31))),
     (
         routed(request(10, path(2, 1), together(request(1, path(0xAC, 1)), request(14, path(4, 100, 3))))),

@@ -257,10 +257,10 @@ class Twin:
         path = read_path(data[2 : 2 + 2 * data[1]])
         row.malformed |= path.broken and len(data) >= 2 + 2 * data[1]
         tagged = path.group == "tag"
-        if data[0] in (3, 4) and len(rest) >= 4 and not tagged:
-            if path.instance is not None and path.attribute is None:
-                path.attribute = u16(rest, 2)
-                path.text += f"/{path.attribute}"
+        bare = path.instance is not None and path.attribute is None and not tagged
+        if data[0] in (3, 4) and len(rest) >= 4 and bare:
+            path.attribute = u16(rest, 2)
+            path.text += f"/{path.attribute}"
         row.point = path.text
         row.name = path.text if tagged else ""
         if data[0] == 5 and path.group == 1 and rest:

@@ -1,4 +1,4 @@
-"""Native against tshark for EtherNet/IP and CIP, all columns, on real captures and on every exchange of the lab.
+"""Native against tshark for EtherNet/IP and CIP, all columns, on real captures and every exchange of the lab.
 
 Every difference that may remain is named here, with who is right; anything else fails the test.
 
@@ -6,11 +6,13 @@ Every difference that may remain is named here, with who is right; anything else
 - CIP ``size``: the service's own octets natively; tshark's is the payload of the frame, shared among its
   services. Native is right.
 - CIP ``state``, ``value`` and points: natively only. Native knows more.
-- CIP ``point`` of a path that names one object inside another (``0x68/0x2420/0x6b/0x00010000``): tshark's fields
-  hold the classes and instances of all of them, and the profile takes the last of each, which need not belong
-  together. Of a tag with members (``Program:Main.Valve[3,4]``) they give the first name only. Native is right.
-- CIP ``point`` of a refused list of attributes: tshark has no attribute, the native engine that of the request.
-- CIP ``ident`` and ``point`` of an identity's attributes through an unconnected send: see below.
+- CIP ``point`` of a path that names one object inside another (``0x68/0x2420/0x6b/0x0005``): tshark's
+  fields hold the classes and instances of all of them, and the profile takes the last of each, which need not
+  belong together. Of a tag with members (``Program:Main.Valve[3,4]``) they give the first name only, of a
+  symbolic segment (0x61 to 0x7F) none. Native is right.
+- CIP ``point`` of a refused list of attributes: tshark has no attribute, the native engine the request's.
+- Service 0x52 is unconnected send for one object and read tag fragmented for another: where a routed read of
+  a fragment is answered, tshark's profile takes the answer for the router's. Native is right.
 """
 
 from __future__ import annotations
@@ -60,17 +62,20 @@ def explained(column: str, native: pd.DataFrame, tshark: pd.DataFrame) -> Any:
     """Rows in which a column may differ, for the reasons above."""
     cip = (native["protocol"] == "cip").to_numpy()
     answers = (native["role"] == "server").to_numpy()
+    fragment = cip & answers & (native["kind"] == 82).to_numpy() & (tshark["kind"] == 1618).to_numpy()
     if column in ("state", "value"):
         return cip & tshark[column].isna().to_numpy()
     if column == "size":
         return cip & (native["size"] <= tshark["size"] * 10_000).to_numpy()
     if column == "point":
         nested = native["point"].str.count("0x").to_numpy() > 2
-        members = native["name"].str.contains(r"[.\[]").to_numpy()
+        members = (native["name"].str.contains(r"[.\[]") | (native["name"] == "Plain")).to_numpy()
         refused = answers & (native["cause"] > 0).fillna(False).to_numpy()
-        return cip & (nested | members | refused)
+        return cip & (nested | members | refused) | fragment
     if column == "name":
-        return cip & native["name"].str.contains(r"[.\[]").to_numpy()
+        return cip & (native["name"].str.contains(r"[.\[]") | (native["name"] == "Plain")).to_numpy()
+    if column in ("kind", "kind_name", "class"):
+        return fragment
     return np.zeros(len(native), bool)
 
 

@@ -93,7 +93,8 @@ def test_every_exchange_and_each_cut_of_it(place: int, connected: bool) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_spoiled_messages_are_read_as_the_twin_reads_them(seed: int) -> None:
     rnd = random.Random(seed)
-    sent = []
+    sent: list[tuple[int, bytes]] = []
+    exchange = e.EXCHANGES[0]
     for number in range(1500):
         side = number & 1
         exchange = rnd.choice(e.EXCHANGES) if not side else exchange
