@@ -106,6 +106,16 @@ class Registry:
         """All names in order of their numbers."""
         return tuple(profile.name for profile in self.profiles)
 
+    def behind_tls(self, port: int) -> str:
+        """Name of the protocol that TLS on this server port carries, "" unknown.
+
+        Its profile names the port for TLS (IEC 62351-3 gives some protocols one of their own), or for itself:
+        a connection may change to TLS on the port that it has in clear.
+        """
+        return next((one.name for one in self.profiles if port in one.transport.tls), "") or next(
+            (one.name for one in self.profiles if port in one.transport.tcp and one.name != "tls"), ""
+        )
+
     def __len__(self) -> int:
         return len(self.profiles)
 

@@ -265,12 +265,24 @@ def _expression(table: Table) -> Expression:
         text=table.texts("text", FIELD, "mms.domainId", least=1, most=MAX_TERMS),
         join=table.text("join", "/", most=8),
         prefix=table.text("prefix", "", most=40),
-        nth=table.integer("nth", 0, -1, MAX_NTH),
+        nth=_occurrences(table),
         when=when,
         unless=unless,
     )
     table.done()
     return expression
+
+
+def _occurrences(table: Table) -> tuple[int, ...]:
+    """``nth`` of a text: one number for all of its fields, or a list with one for each."""
+    if not isinstance(table.data.get("nth"), list):
+        return (table.integer("nth", 0, -1, MAX_NTH),)
+    table.known("nth")
+    numbers = [Table({"nth": one}, table.file, table.path) for one in table.data["nth"]]
+    nth = tuple(one.integer("nth", None, -1, MAX_NTH) for one in numbers)
+    if len(nth) != len(table.data.get("text", ())):
+        table.fail("nth", f"has {len(nth)} numbers", "Give one number, or one for each field of text")
+    return nth
 
 
 def _only(table: Table, allowed: tuple[str, ...]) -> None:

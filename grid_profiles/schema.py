@@ -152,8 +152,8 @@ class Expression:
         Fields whose shown text is joined; empty for a number.
     join, prefix : str
         Between the texts, and before the first.
-    nth : int
-        Which occurrence of the text fields in the message.
+    nth : tuple of int
+        Which occurrence in the message, one number for all text fields or one for each.
     when : mapping of str to tuple of str
         Further conditions: each field must be present and its first shown text (an integer in decimal)
         be one of the texts; no texts means that presence is enough.
@@ -166,7 +166,7 @@ class Expression:
     text: tuple[str, ...] = ()
     join: str = "/"
     prefix: str = ""
-    nth: int = 0
+    nth: tuple[int, ...] = (0,)
     when: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     unless: tuple[str, ...] = ()
 

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import cycle
 from typing import Any, Final, Protocol
 
 from grid_profiles.schema import Alternatives, Expression, Term
@@ -143,11 +144,12 @@ class Compiler:
         return _guarded(expression, total)
 
     def _textual(self, expression: Expression) -> Textual:
-        names, nth, join, prefix = expression.text, expression.nth, expression.join, expression.prefix
+        join, prefix = expression.join, expression.prefix
+        wanted = tuple(zip(expression.text, cycle(expression.nth)))
 
         def joined(fields: Fields) -> str | None:
             texts = []
-            for name in names:
+            for name, nth in wanted:
                 text = fields.text(name, nth)
                 if text is None:
                     return None

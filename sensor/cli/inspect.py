@@ -77,10 +77,17 @@ def summary(decoded: Decoded, inventory: Inventory) -> dict[str, Any]:
         "backwards": counters["backwards"],
         "protocols": inventory.protocols(),
         "assets": inventory.assets(),
-        "conversations": inventory.conversations(),
+        "conversations": [
+            dict(row) | _carried(row["protocol"], row["port"], decoded) for row in inventory.conversations()
+        ],
         "tables": decoded.names.counters(),
         "problems": [*decoded.notes, *(str(problem) for problem in decoded.problems)],
     }
+
+
+def _carried(protocol: str, port: int, decoded: Decoded) -> dict[str, str]:
+    """What TLS wraps, by the port of the server; only for conversations of TLS."""
+    return {"carries": decoded.names.registry.behind_tls(port)} if protocol == "tls" else {}
 
 
 def _show(record: dict[str, Any], rows: int) -> None:
@@ -111,9 +118,10 @@ def _show(record: dict[str, Any], rows: int) -> None:
 
 
 def _protocol(row: dict[str, Any]) -> str:
-    """Protocol, its port where that says more, and what separates conversations of two hosts."""
+    """Protocol, its port or what it wraps where that says more, what separates conversations of two hosts."""
     port = f"/{row['port']}" if row["protocol"] in ("tcp", "udp") else ""
-    return f"{row['protocol']}{port} {row['sub']}".strip()
+    carried = f" ({row['carries']})" if row.get("carries") else ""
+    return f"{row['protocol']}{port}{carried} {row['sub']}".strip()
 
 
 def _show_head(record: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from sensor.track.coap import emit_coap, emit_coap_datagram
 from sensor.track.dlms import emit_dlms, emit_dlms_datagram
 from sensor.track.dnp3 import emit_dnp3, emit_dnp3_datagram
 from sensor.track.dns import emit_dns, emit_dns_tcp
+from sensor.track.enip import emit_enip, emit_enip_datagram
 from sensor.track.goose import emit_goose
 from sensor.track.iec104 import emit_iec104
 from sensor.track.modbus import emit_modbus
@@ -29,6 +30,7 @@ from sensor.track.state import (
     DLMS,
     DNP3,
     DNS,
+    ENIP,
     IEC104,
     LLMNR,
     MDNS,
@@ -50,6 +52,8 @@ from sensor.wire.coap import coap_length
 from sensor.wire.dlms import dlms_length
 from sensor.wire.dnp3 import dnp3_length, dnp3_next
 from sensor.wire.dns import dns_length
+from sensor.wire.enip import HEADER as ENIP_HEADER
+from sensor.wire.enip import enip_length
 from sensor.wire.iec104 import iec104_length, iec104_next
 from sensor.wire.link import TYPE_ARP, TYPE_GOOSE, TYPE_PROFINET, TYPE_PTP, TYPE_SV
 from sensor.wire.modbus import modbus_length
@@ -92,6 +96,8 @@ def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
         return c37118_length(buf, at, end)
     if proto == COTP or proto == MMS or proto == S7COMM:
         return tpkt_length(buf, at, end)
+    if proto == ENIP:
+        return enip_length(buf, at, end)
     return FOREIGN, 0
 
 
@@ -124,6 +130,8 @@ def pdu_head(proto: int) -> int:
         return 14
     if proto == COTP or proto == MMS or proto == S7COMM:
         return 7
+    if proto == ENIP:
+        return ENIP_HEADER
     return 4
 
 
@@ -161,6 +169,8 @@ def emit_pdu(memory: Any, names: Any, pool: Any, proto: int, buf: Any, at: int, 
         emit_c37118(memory, names, buf, at, end)
     elif proto == COTP or proto == MMS or proto == S7COMM:
         emit_tpkt(memory, names, pool, buf, at, end)
+    elif proto == ENIP:
+        emit_enip(memory, names, buf, at, end)
 
 
 @kernel
@@ -186,6 +196,8 @@ def emit_datagram(memory: Any, names: Any, proto: int, buf: Any, at: int, end: i
         return emit_ntp(memory, names, buf, at, end, wire_end)
     if proto == C37118:
         return emit_c37118_datagram(memory, names, buf, at, end, wire_end)
+    if proto == ENIP:
+        return emit_enip_datagram(memory, names, buf, at, end, wire_end)
     return False
 
 

@@ -1,4 +1,5 @@
-"""TLS messages: a row for each record, named by the server's name where a client says it."""
+"""TLS messages: a row for each record, named by the server's name where a client says it,
+and by whom a certificate is for."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from sensor.wire.tls import (
     CLIENT_HELLO,
     HANDSHAKE,
     HEADER,
+    certificate_name,
     server_name,
     tls_begins,
     tls_handshake,
@@ -61,6 +63,8 @@ def emit_tls(memory: Any, names: Any, buf: Any, at: int, end: int) -> None:
         message = tls_handshake(buf, at, end, context.pdu)
         if message >= 0:
             row.kind = 256 + message
+            begin, size = certificate_name(buf, at, end)
+            row.ident = intern(names.texts, buf, begin, size)
         if message == CLIENT_HELLO:
             begin, size = server_name(buf, at, end)
             row.name = intern(names.texts, buf, begin, size)

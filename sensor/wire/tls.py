@@ -10,6 +10,9 @@ Layout::
     client hello: version 2, random 32, session id 1 + n, cipher suites 2 + n, compression 1 + n,
                   extensions 2 + n
     extension: type 2, length 2; type 0: list 2, kind 1 (0 host name), length 2, name
+
+    certificate (in clear up to TLS 1.2): list 3, each: length 3, DER (RFC 5280 4.1): version, serial number,
+                  algorithm, issuer, validity, subject, ...
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from sensor.jit import kernel
+from sensor.wire.ber import tlv
 from sensor.wire.octets import be16, be24
 from sensor.wire.status import FOREIGN, MORE, OK
 
@@ -29,6 +33,9 @@ ALERT: Final = 21
 HANDSHAKE: Final = 22
 APPLICATION: Final = 23
 CLIENT_HELLO: Final = 1
+CERTIFICATE: Final = 11
+COMMON_NAME: Final = 0x550403
+"""Object identifier 2.5.4.3 (RFC 5280, appendix A.1)."""
 
 
 @kernel
@@ -105,3 +112,61 @@ def server_name(buf: Any, at: int, end: int) -> tuple[int, int]:
             return here + 9, size if here + 9 + size <= behind else none
         here = behind
     return at, none
+
+
+@kernel
+def certificate_name(buf: Any, at: int, end: int) -> tuple[int, int]:
+    """(offset, length) of the common name that a handshake record's first certificate is for; 0 octets none.
+
+    Messages of a handshake may share a record, so that the certificate may stand behind a hello.
+    """
+    here = at + HEADER
+    while here + 10 <= end:
+        size = be24(buf, here + 1)
+        if buf[here] == CERTIFICATE:
+            first = here + 10
+            return _subject(buf, first, min(first + be24(buf, here + 7), here + 4 + size, end))
+        here += 4 + size
+    return at, np.int64(0)
+
+
+@kernel
+def _subject(buf: Any, at: int, end: int) -> tuple[int, int]:
+    """The common name in the fourth sequence of a certificate's signed part."""
+    none = np.int64(0)
+    for _ in range(2):  # certificate, its signed part
+        tag, inner, behind = tlv(buf, at, end)
+        if tag != 0x30:
+            return at, none
+        at, end = inner, min(behind, end)
+    sequences = 0
+    while at < end:
+        tag, inner, behind = tlv(buf, at, end)
+        if tag < 0:
+            break
+        sequences += tag == 0x30
+        if sequences == 4:
+            return _common_name(buf, inner, min(behind, end))
+        at = behind
+    return at, none
+
+
+@kernel
+def _common_name(buf: Any, at: int, end: int) -> tuple[int, int]:
+    while at < end:
+        tag, inner, behind = tlv(buf, at, end)
+        if tag != 0x31:
+            break
+        stop = min(behind, end)
+        tag, pair, _ = tlv(buf, inner, stop)
+        if (
+            tag == 0x30
+            and stop - pair > 5
+            and be16(buf, pair) == 0x0603
+            and be24(buf, pair + 2) == COMMON_NAME
+        ):
+            tag, text, text_end = tlv(buf, pair + 5, stop)
+            if tag >= 0 and text_end <= stop:
+                return text, text_end - text
+        at = behind
+    return at, np.int64(0)

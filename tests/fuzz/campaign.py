@@ -21,6 +21,7 @@ import numpy.typing as npt
 from sensor.frames import FrameBatch
 from tests.fuzz.base import base_frames
 from tests.fuzz.decoders import decoder_frames
+from tests.fuzz.enip import enip_frames
 from tests.fuzz.iiot import iiot_frames
 from tests.fuzz.mutate import NASTY, good_frames
 from tests.fuzz.stations import station_frames
@@ -58,6 +59,7 @@ class Seeds:
 def families() -> dict[str, list[bytes]]:
     """Seeds by the protocol whose rows they lead to."""
     frames = good_frames() + base_frames() + decoder_frames() + iiot_frames() + station_frames()
+    frames += [data for _, data in enip_frames()]
     native = Native()
     rows = native.engine.decode(frame_batch([Shot(number, data) for number, data in enumerate(frames, 1)]))
     found: dict[str, list[bytes]] = {}

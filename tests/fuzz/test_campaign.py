@@ -13,7 +13,20 @@ SCALE = int(os.environ.get("GRIDWARDEN_FUZZ", "1"))
 
 def test_every_decoder_survives_spoiled_frames() -> None:
     known = families()
-    assert {"modbus", "iec104", "goose", "sv", "mms", "dnp3", "opcua", "mqtt", "dlms", "ptp"} <= set(known)
+    assert {
+        "modbus",
+        "iec104",
+        "goose",
+        "sv",
+        "mms",
+        "dnp3",
+        "opcua",
+        "mqtt",
+        "dlms",
+        "ptp",
+        "enip",
+        "cip",
+    } <= set(known)
     for name, frames in known.items():
         told = run(frames, 20_000 * SCALE, seed=5)
         assert told["frames"] == 20_000 * SCALE, name

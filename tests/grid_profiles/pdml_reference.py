@@ -181,7 +181,8 @@ def evaluate(expression: Expression, fields: Sequence[Occurrence], column: str) 
     if any(find(fields, name) for name in expression.unless):
         return None
     if expression.text:
-        parts = [find(fields, name, expression.nth) for name in expression.text]
+        nth = expression.nth * len(expression.text) if len(expression.nth) == 1 else expression.nth
+        parts = [find(fields, *one) for one in zip(expression.text, nth, strict=True)]
         if any(part is None for part in parts):
             return None
         return expression.prefix + expression.join.join(part.show for part in parts if part)

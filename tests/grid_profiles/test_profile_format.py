@@ -156,6 +156,17 @@ def test_each_mistake_names_file_key_and_remedy(old: str, new: str, key: str, re
     assert remedy in message
 
 
+def test_each_field_of_a_text_may_have_its_own_occurrence() -> None:
+    old = 'text = ["mine.a", "mine.b"], join = "."'
+    for written, nth in (("0", (0,)), ("-1", (-1,)), ("[-1, 2]", (-1, 2))):
+        tshark = parse(changed(old, f"{old}, nth = {written}")).tshark
+        assert tshark is not None
+        assert tshark.columns["name"][0].nth == nth
+    for written in ("[]", "[1]", "[0, 0, 0]", "[0, -2]", '["0", 0]', "[true, 0]"):
+        with pytest.raises(ProfileError, match="nth"):
+            parse(changed(old, f"{old}, nth = {written}"))
+
+
 def test_bounds_on_sizes() -> None:
     many = ",".join(f'{{ code = {n}, name = "k{n}", class = "read" }}' for n in range(4097))
     with pytest.raises(ProfileError, match="too long"):

@@ -12,7 +12,8 @@ Every difference that may remain is named here, with who is right; anything else
 - ARP: tshark shows no target address of an operation 7. Neither is wrong.
 - TLS: tshark has a row without a kind for a frame in which a record begins and does not end. On the port of
   an industrial protocol it reads TLS as that protocol, malformed. Where a capture misses more than a window,
-  the native engine wants a second segment before it believes the new place. Native is right.
+  the native engine wants a second segment before it believes the new place. Native is right. ``ident``, the
+  subject of a certificate, is native's only.
 - SNMP: a negative request id is missing in the native engine's rows.
 """
 
@@ -109,6 +110,8 @@ def compare_tls(path: Path) -> tuple[int, set[int]]:
     native, tshark = (table[~table["frame"].isin(differing)].reset_index() for table in (native, tshark))
     for column in set(native.columns) - {"flags", "bits", "index"}:
         wrong = ~same(native[column], tshark[column])
+        if column == "ident":
+            wrong &= ~(native["kind"].isin((258, 267)) & (tshark["ident"] == "")).to_numpy()
         assert not wrong.any(), difference(column, native, tshark, wrong)
     mine, theirs = native["bits"] & MASK, tshark["bits"] & MASK
     assert (mine == theirs).all(), difference("bits", native, tshark, (mine != theirs).to_numpy())

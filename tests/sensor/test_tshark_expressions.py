@@ -111,6 +111,12 @@ def test_occurrences_count_from_both_ends() -> None:
     assert [number(Term("a", nth=nth), view) for nth in (0, 1, -1, 3)] == [1, 2, 3, None]
 
 
+def test_texts_take_each_its_own_occurrence() -> None:
+    view = Tree({"a": [("1", ""), ("2", "")], "b": [("x", ""), ("y", "")]}, frozenset())
+    told = [COMPILER.text((Expression(text=("a", "b"), nth=nth),))(view) for nth in ((0,), (-1,), (-1, 0))]
+    assert told == ["1/x", "2/y", "2/x"]
+
+
 def test_a_frame_number_of_tshark_becomes_ours() -> None:
     assert number(Term("answer.to"), fields(answer__to="5")) == 1005
 

@@ -151,6 +151,48 @@ def test_tls_hello_with_lengths_that_lie() -> None:
             assert len(tls_rows(*talk.frames)) == 1
 
 
+def certificate(*names: tuple[bytes, bytes], version: bytes = b"\xa0\3\2\1\2") -> bytes:
+    """As much of a certificate as tells whom it is for."""
+    parts = [f.ber(0x31, f.ber(0x30, f.ber(6, oid) + f.ber(0x0C, text))) for oid, text in names]
+    issuer = f.ber(0x30, f.ber(0x31, f.ber(0x30, f.ber(6, b"U\4\3") + f.ber(0x0C, b"the issuer"))))
+    head = version + f.ber(2, b"\1\2\3") + f.ber(0x30, b"\5\0") + issuer + f.ber(0x30, bytes(30))
+    return f.ber(0x30, f.ber(0x30, head + f.ber(0x30, b"".join(parts)) + bytes(200)))
+
+
+def chain(*certificates: bytes) -> bytes:
+    """A certificate message's body."""
+    body = b"".join(struct.pack("!I", len(one))[1:] + one for one in certificates)
+    return struct.pack("!I", len(body))[1:] + body
+
+
+RTU = certificate((b"U\4\x0a", b"Plant"), (b"U\4\3", b"rtu-7.plant"))
+
+
+def test_tls_certificate_tells_whom_it_is_for() -> None:
+    hello = b.handshake(2, b"\3\3" + bytes(32) + b"\0\xc0\x2f\0")
+    alone = b.handshake(11, chain(RTU, certificate((b"U\4\3", b"the issuer"))))
+    joined = b.tls_record(22, hello[5:] + alone[5:])
+    nobody = b.handshake(11, chain(certificate((b"U\4\x0a", b"Plant"), version=b"")))
+    empty = b.handshake(11, chain())
+    talk = f.Talk(A, B, 19998)
+    talk.open(0)
+    for data in (hello, alone, joined, nobody, empty, b.tls_record(20, b"\1"), alone):
+        talk.server(0, data)
+    rows = tls_rows(*talk.frames)
+    assert [(row.kind, row.ident) for row in rows] == [
+        (258, ""), (267, "rtu-7.plant"), (258, "rtu-7.plant"), (267, ""), (267, ""), (20, ""), (22, ""),
+    ]  # fmt: skip
+
+
+def test_tls_certificate_with_lengths_that_lie() -> None:
+    whole = b.handshake(11, chain(RTU))
+    for place in range(5, len(whole)):
+        for octet in (0, 0x30, 0x84, 0xFF):
+            talk = f.Talk(A, B, 443)
+            talk.server(0, whole[:place] + bytes([octet]) + whole[place + 1 :])
+            assert len(tls_rows(*talk.frames)) == 1
+
+
 def test_modbus_stays_modbus() -> None:
     talk = f.Talk(A, B, 502)
     talk.open(0)

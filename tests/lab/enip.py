@@ -1,0 +1,180 @@
+"""EtherNet/IP and CIP built by the book."""
+
+from __future__ import annotations
+
+import struct
+
+CONTEXT = b"lab-0001"
+
+
+def pdu(
+    command: int, data: bytes = b"", context: bytes = CONTEXT, *, status: int = 0, session: int = 0x01020304
+) -> bytes:
+    """An encapsulation header and its data."""
+    return struct.pack("<HHII8sI", command, len(data), session, status, context, 0) + data
+
+
+def items(*parts: tuple[int, bytes]) -> bytes:
+    """Items of the common packet format."""
+    body = b"".join(struct.pack("<HH", kind, len(data)) + data for kind, data in parts)
+    return struct.pack("<H", len(parts)) + body
+
+
+def rr(message: bytes, context: bytes = CONTEXT) -> bytes:
+    """An unconnected message."""
+    return pdu(0x6F, bytes(6) + items((0, b""), (0xB2, message)), context)
+
+
+def unit(message: bytes, count: int, connection: int = 0x00790D01) -> bytes:
+    """A message of an explicit connection (transport class 3)."""
+    address = struct.pack("<I", connection)
+    data = struct.pack("<H", count) + message
+    return pdu(0x70, bytes(6) + items((0xA1, address), (0xB1, data)), bytes(8))
+
+
+def cyclic(connection: int, number: int, data: bytes) -> bytes:
+    """An I/O packet."""
+    return items((0x8002, struct.pack("<II", connection, number)), (0xB1, data))
+
+
+def identity(name: str) -> bytes:
+    """An answer to list identity."""
+    body = struct.pack("<H16sHHHHHI", 1, bytes(16), 77, 14, 55, 0x1410, 0x3060, 99)
+    return pdu(0x63, items((0x0C, body + bytes([len(name)]) + name.encode() + b"\3")))
+
+
+def logical(kind: int, number: int) -> bytes:
+    """A logical segment in the shortest form: kind 0 class, 1 instance, 2 member, 4 attribute."""
+    head = 0x20 | kind << 2
+    if number < 256:
+        return bytes([head, number])
+    if number < 65_536:
+        return struct.pack("<BBH", head | 1, 0, number)
+    return struct.pack("<BBI", head | 2, 0, number)
+
+
+def path(group: int, instance: int | None = None, attribute: int | None = None) -> bytes:
+    """Class, instance, attribute."""
+    out = logical(0, group)
+    out += b"" if instance is None else logical(1, instance)
+    return out + (b"" if attribute is None else logical(4, attribute))
+
+
+def tag(*parts: str | int) -> bytes:
+    """A tag: names of it and its members, numbers for the places in arrays."""
+    out = b""
+    for part in parts:
+        if isinstance(part, int):
+            out += logical(2, part)
+        else:
+            name = part.encode()
+            out += bytes([0x91, len(name)]) + name + b"\0" * (len(name) % 2)
+    return out
+
+
+def request(service: int, where: bytes, data: bytes = b"") -> bytes:
+    """A service of an object."""
+    return bytes([service, len(where) // 2]) + where + data
+
+
+def response(service: int, data: bytes = b"", status: int = 0, more: tuple[int, ...] = ()) -> bytes:
+    """Its answer."""
+    return struct.pack(f"<BBBB{len(more)}H", service | 0x80, 0, status, len(more), *more) + data
+
+
+def together(*messages: bytes) -> bytes:
+    """Data of a multiple service packet."""
+    offsets, at = b"", 2 + 2 * len(messages)
+    for message in messages:
+        offsets += struct.pack("<H", at)
+        at += len(message)
+    return struct.pack("<H", len(messages)) + offsets + b"".join(messages)
+
+
+def routed(message: bytes) -> bytes:
+    """An unconnected send to the controller in slot 0."""
+    pad = b"\0" * (len(message) % 2)
+    return request(0x52, path(6, 1), struct.pack("<BBH", 5, 157, len(message)) + message + pad + b"\1\0\1\0")
+
+
+def forward_open(ot: int = 0x80000019, to: int = 0x80FE0018, large: bool = False) -> bytes:
+    """Asks for an explicit connection to the message router."""
+    where = b"\1\0" + path(2, 1)
+    head = struct.pack("<BBIIHHIB3x", 7, 249, ot, to, 25, 77, 0x32952BF3, 0)
+    size = "<II" if large else "<IH"
+    head += 2 * struct.pack(size, 8_000_000, 0x43F4)
+    data = head + bytes([0xA3, len(where) // 2]) + where
+    return request(0x5B if large else 0x54, path(6, 1), data)
+
+
+def opened(ot: int, to: int = 0x80FE0018, large: bool = False) -> bytes:
+    """Its answer."""
+    data = struct.pack("<IIHHIIIBx", ot, to, 25, 77, 0x32952BF3, 8_000_000, 8_000_000, 0)
+    return response(0x5B if large else 0x54, data)
+
+
+def forward_close() -> bytes:
+    """Closes it."""
+    where = b"\1\0" + path(2, 1)
+    data = struct.pack("<BBHHIBx", 7, 249, 25, 77, 0x32952BF3, len(where) // 2) + where
+    return request(0x4E, path(6, 1), data)
+
+
+def listed(*attributes: int) -> bytes:
+    """Data of get attribute list."""
+    return struct.pack(f"<H{len(attributes)}H", len(attributes), *attributes)
+
+
+def attributes_all(name: str) -> bytes:
+    """Data of the answer to get attributes all of the identity object."""
+    head = struct.pack("<HHHHHI", 1, 14, 55, 0x1410, 0x3060, 99)
+    return head + bytes([len(name)]) + name.encode()
+
+
+EXCHANGES: tuple[tuple[bytes, bytes], ...] = (
+    (request(1, path(1, 1)), response(1, attributes_all("1756-L61/B"))),
+    (request(14, path(1, 1, 7)), response(14, b"\6PLC-77")),
+    (
+        request(3, path(1, 1), listed(1, 6, 7)),
+        response(3, struct.pack("<HHHHHHI", 3, 1, 0, 77, 6, 0, 5) + struct.pack("<HHB3s", 7, 0, 3, b"abc")),
+    ),
+    (request(3, path(0x69, 0x2420), listed(11, 12)), response(3, b"\2\0\x0b\0\5\0\x0c\0\5\0", 0x0A)),
+    (request(4, path(0x8B, 1), struct.pack("<HHI", 1, 6, 9)), response(4, struct.pack("<HHH", 1, 6, 0))),
+    (request(16, path(0xF5, 1, 3), b"\1\0\0\0"), response(16, b"", 0x0F, (1, 2))),
+    (request(5, path(1, 1), b"\1"), response(5)),
+    (request(7, path(0x8E, 1)), response(7)),
+    (request(0x4B, path(0x8E, 1) + path(0x74, 1), bytes(4)), response(0x4B)),
+    (
+        request(0x4C, path(0x68, 0x2420) + path(0x6B, 0x10000), b"\1\0"),
+        response(0x4C, b"\xc4\0\xfe\xff\xff\xff"),
+    ),
+    (
+        request(0x4C, tag("Program:Main", "Valve", 3, 4, "Open"), b"\1\0"),
+        response(0x4C, struct.pack("<Hf", 0xCA, 2.5)),
+    ),
+    (request(0x4D, tag("Setpoint"), struct.pack("<HHh", 0xC3, 1, -5)), response(0x4D)),
+    (request(0x52, tag("Big", 70_000), b"\1\0\0\0\0\0"), response(0x52, struct.pack("<Hq", 0xC5, -7), 6)),
+    (request(0x53, tag("Big"), struct.pack("<HHId", 0xCB, 1, 0, 1e9)), response(0x53)),
+    (request(0x4E, tag("Bits"), b"\4\0" + bytes(8)), response(0x4E, b"", 0xFF, (0x2105,))),
+    (request(0x55, path(0x6B, 0), b"\2\0\1\0\2\0"), response(0x55, bytes(12), 6)),
+    (request(0x4C, b"\x65Plain" + b"", b"\1\0"), response(0x4C, b"\xc1\0\xff")),
+    (forward_open(), opened(0x00790D01)),
+    (forward_open(large=True), opened(0x00790D02, large=True)),
+    (forward_close(), response(0x4E, bytes(10))),
+    (forward_open(), response(0x54, bytes(10), 1, (0x0100,))),
+    (
+        request(
+            10, path(2, 1), together(request(3, path(1, 1), listed(5)), request(0x4C, tag("A"), b"\1\0"))
+        ),
+        response(10, together(response(3, b"\1\0\5\0\0\0\x60\x30"), response(0x4C, b"\xc2\0\x80")), 0x1E),
+    ),
+    (routed(request(0x4C, tag("FIT201", 2), b"\1\0")), response(0x4C, struct.pack("<Hf", 0xCA, 1.5))),
+    (routed(request(1, path(1, 1))), response(1, attributes_all("slot 0"))),
+    (routed(request(14, path(1, 1, 1))), response(0x52, b"\1\0", 1, (0x0204,))),
+    (routed(request(0x52, tag("T"), bytes(6))), response(0x52, struct.pack("<HI", 0xD3, 2**31))),
+    (
+        routed(request(10, path(2, 1), together(request(1, path(0xAC, 1)), request(14, path(4, 100, 3))))),
+        response(10, together(response(1, bytes(4)), response(14, b"", 5))),
+    ),
+)  # fmt: skip
+"""Requests and their responses, every form that a decoder here knows."""
