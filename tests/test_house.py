@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -149,7 +150,14 @@ def test_nothing_catches_everything_silently() -> None:
 
 def test_command_reference_is_up_to_date() -> None:
     script = [sys.executable, str(ROOT / "docs" / "cli_reference.py"), "--check"]
-    done = subprocess.run(script, capture_output=True, text=True, check=False, cwd=ROOT)
+    done = subprocess.run(
+        script,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0, done.stderr
 
 
