@@ -97,7 +97,8 @@ def _check(rendered: Rendered, names: tuple[str, ...], captures: tuple[str, ...]
         raise InputError(f"{', '.join(captures)}: {asked[0]} needs {rendered.skipped[asked[0]]}")
     if not rendered.events:
         raise InputError(
-            f"{', '.join(captures)}: offers none of the attacks; gridwarden simulate --list CAP shows what each needs"
+            f"{', '.join(captures)}: offers none of the attacks; "
+            "gridwarden simulate --list CAP shows what each needs"
         )
 
 
@@ -132,8 +133,8 @@ def _record(
         if attack.id in rendered.events:
             event, mine = rendered.events[attack.id], rendered.frames(attack.id)
             row = {"id": attack.id, "protocol": attack.protocol, "technique": attack.technique}
-            row |= {"start": event.start, "end": event.end, "src": event.src, "dst": event.dst}
-            rows.append(row | {"note": event.note, "frames": len(mine), "first_frames": mine[:SHOWN]})
+            when = {"start": event.start, "end": event.end, "src": event.src, "dst": event.dst}
+            rows.append(row | when | {"note": event.note, "frames": len(mine), "first_frames": mine[:SHOWN]})
     return {
         "output": str(output),
         "labels": str(labels),
@@ -167,7 +168,7 @@ def _show(rendered: Rendered, attacks: list[Attack], output: Path, labels: Path,
     out.print(f"{output}: {frames:,} frames, simulated; labels: {labels}", markup=False, highlight=False)
     if rendered.skipped:
         err.print(
-            f"{len(rendered.skipped)} attacks need what the capture does not hold; --list with the capture tells",
+            f"{len(rendered.skipped)} attacks need what the capture lacks; --list with the capture tells",
             style="yellow",
             markup=False,
             highlight=False,
