@@ -28,7 +28,7 @@ NAME: Final = "iec104"
 MODULUS: Final = 32_768
 HALF: Final = MODULUS // 2
 KIND_S, KIND_U = 256, 512
-START_CON, STOP_CON, TEST_ACT, TEST_CON = 514, 520, 528, 544
+START_ACT, START_CON, STOP_CON, TEST_ACT, TEST_CON = 513, 514, 520, 528, 544
 MARGIN: Final = SECOND
 T1, T2, T3 = 15 * SECOND, 10 * SECOND, 20 * SECOND
 OPEN: Final = 64
@@ -79,6 +79,7 @@ class _Link:
     started: bool | None  # None: its beginning was not seen
     last: int
     early: bool = False
+    asked: bool = False  # STARTDT act came by
     sides: tuple[_Side, _Side] = field(default_factory=lambda: (_Side(), _Side()))
 
 
@@ -163,8 +164,11 @@ class Iec104LinkRules(ProtocolRules):
             side.test = -1
 
     def _unnumbered(self, rows: Rows, link: _Link, kind: int, mine: _Side, other: _Side) -> None:
-        if kind in (START_CON, STOP_CON):
+        if kind == START_ACT:
+            link.asked = True
+        elif kind in (START_CON, STOP_CON):
             link.started = kind == START_CON
+            link.asked &= kind == START_CON
         elif kind in (TEST_ACT, TEST_CON):
             self._tested.put(self.sides(rows[0]), True)
             if kind == TEST_CON:
@@ -175,7 +179,10 @@ class Iec104LinkRules(ProtocolRules):
     def _too_early(self, rows: Rows, link: _Link) -> None:
         row, link.early = rows[0], True
         text = f"{self.host(row['src'])} sent {self.kind(row)} before STARTDT was confirmed"
-        self.say(EARLY, rows, text, "STARTDT act, STARTDT con, then data", self.kind(row))
+        # widespread stacks (lib60870's examples) do not wait for the confirmation of their own request
+        hasty = link.asked and int(row["role"]) == Role.CLIENT
+        level = Level.INFO if hasty else EARLY.level
+        self.say(EARLY, rows, text, "STARTDT act, STARTDT con, then data", self.kind(row), level=level)
 
     def _untested(self, rows: Rows, by_sender: bool, waited: int) -> None:
         who = self.host(rows[0]["dst" if by_sender else "src"])

@@ -64,6 +64,10 @@ def broken(b: Link) -> dict[str, tuple[Rows, tuple[str, Level]]]:
             ("iec104-no-test", NOTICE),
         ),
         "not started": ([b.syn(0), *b.reports(1, 5)], ("iec104-not-started", WARNING)),
+        "not waited for": (
+            [b.syn(0), b.u(0.01, START), b.row(0.02, 100, C, cause=6, seq=0, state=0), b.u(0.1, STARTED, S)],
+            ("iec104-not-started", Level.INFO),
+        ),
         "stopped": (
             [*b.opened(), *b.reports(1, 3), b.u(4, STOPPED, S), b.data(5, 2)],
             ("iec104-not-started", WARNING),
