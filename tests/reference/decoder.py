@@ -245,14 +245,14 @@ class Reference:
     def _complete(self, proto: str, half: streams.Half, data: bytes) -> bytes:
         """Give the PDU that waits what it needs; returns what is left."""
         length = modbus.length if proto == "modbus" else iec104.length
-        header = 6 if proto == "modbus" else 2
         while data and half.waiting:
             need = length(half.waiting)
             if need == 0:
                 half.waiting = b""
                 return data
             known = need is not None
-            more = max(0, (need if need is not None else header) - len(half.waiting))
+            # octet by octet until it is known: foreign bytes end with the octet that shows it
+            more = max(0, need - len(half.waiting)) if need is not None else 1
             taken, data = data[:more], data[more:]
             half.waiting += taken
             if known and need is not None and len(half.waiting) >= need:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from grid_profiles.vocabulary import Flag
@@ -284,6 +284,10 @@ SEGMENTS = st.lists(
 
 
 @given(SEGMENTS, st.sampled_from([502, 2404, 7777]), st.booleans())
+@example([(1, 0, 5, 16), (1, 30, 1, 17), (1, 0, 16, 2)], 502, False)
+@example(
+    [(0, 0, n, flags) for n, flags in ((1, 16), (1, 16), (22, 16), (32, 16), (1, 2), (15, 2))], 502, False
+)
 def test_any_order_of_segments(segments: list[tuple[int, int, int, int]], port: int, opened: bool) -> None:
     """Segments that start before, at or behind what is expected, with any flags."""
     streams = {
