@@ -28,7 +28,7 @@ FAMILIES: Final = {
 }
 """Kinds of attack, in the order of the documentation."""
 
-MODULES: Final = ("modbus", "iec104", "goose", "sv")
+MODULES: Final = ("modbus", "iec104", "goose", "sv", "dnp3", "mms", "s7comm", "mqtt", "network", "clock")
 """Modules of ``sensor.simulate.attacks``; each registers its attacks when it is loaded."""
 
 
