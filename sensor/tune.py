@@ -1,11 +1,11 @@
 """Tune: which behaviour model finds most of the simulated attacks at this site's budget of false alarms.
 
-The first :data:`LEARN` of the time is learned, the rest is held back. Into the held-back part every attack that it
-offers is rendered, alone. Each model scores the same windows. A model's threshold is what detection would use, and
-never so loose that the held-back normal windows would break the budget; an attack is found when a window of one of
-its hosts, within the attack and the grace time after it, is below that threshold *and* is not the same without
-the attack. Attacks that no window of a known conversation shows are out of every model's reach (a new host is
-the allow-list's business) and are left out of the recall.
+The first :data:`LEARN` of the time is learned, the rest is held back. Into the held-back part every attack
+that it offers is rendered, alone. Each model scores the same windows. A model's threshold is what detection
+would use, and never so loose that the held-back normal windows would break the budget; an attack is found
+when a window of one of its hosts, within the attack and the grace time after it, is below that threshold
+*and* is not the same without the attack. Attacks that no window of a known conversation shows are out of
+every model's reach (a new host is the allow-list's business) and are left out of the recall.
 
 Everything is seeded: the same captures give the same choice and the same baseline.
 """

@@ -32,7 +32,8 @@ def write_tuning(path: str | Path, found: Tuning) -> None:
     best = found.rows[0]
     head = (
         f"{best.model} finds {best.found} of {found.attacks} simulated attacks at the site's budget of "
-        f"{found.budget_per_day:g} false alarms per day ({found.hours:.2f} h held back, {found.windows:,} windows)."
+        f"{found.budget_per_day:g} false alarms per day ({found.hours:.2f} h held back, "
+        f"{found.windows:,} windows)."
     )
     content = tag(
         "main",
@@ -67,10 +68,10 @@ def curves(rows: list[ModelRow], width: int) -> Html:
         parts.append(
             tag("text", f"{share:.0%}", x=left - 6, y=y(share) + 4, text_anchor="end", class_="tick")
         )
-    for mark in (0.0, most / 16, most / 4, most):
-        parts.append(
-            tag("text", f"{mark:.3g}", x=x(mark), y=top + HEIGHT + 16, text_anchor="middle", class_="tick")
-        )
+    parts += [
+        tag("text", f"{mark:.3g}", x=x(mark), y=top + HEIGHT + 16, text_anchor="middle", class_="tick")
+        for mark in (0.0, most / 16, most / 4, most)
+    ]
     reached = -1.0
     for number, row in sorted(enumerate(rows), key=lambda item: -(item[1].curve or [(0, 0)])[-1][1]):
         parts.append(_line(row, number, x, y))

@@ -1,7 +1,7 @@
 """What a baseline catches: every attack that a capture offers, rendered, detected and judged one by one.
 
-An attack counts as detected by the matching rule of :mod:`sensor.evaluate`, with one more condition: alerts that
-the capture raises without the attack are set aside, so that nothing is found by luck.
+An attack counts as detected by the matching rule of :mod:`sensor.evaluate`, with one more condition: alerts
+that the capture raises without the attack are set aside, so that nothing is found by luck.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One captured frame as the simulator sees it: where its headers lie, and the same frame with other contents.
 
-It reads Ethernet with VLAN tags, IPv4, IPv6 without extension headers, TCP and UDP; whatever else, or whatever
-is cut short, stays a packet of which only time and bytes are known. Nothing here raises on what a frame holds.
+It reads Ethernet with VLAN tags, IPv4, IPv6 without extension headers, TCP and UDP; whatever else, or
+whatever is cut short, stays a packet of which only time and bytes are known. Nothing here raises on what a
+frame holds.
 """
 
 from __future__ import annotations

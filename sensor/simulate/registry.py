@@ -1,4 +1,4 @@
-"""The list of known attacks: what each is called, does, needs, and which technique of ATT&CK for ICS it is."""
+"""The list of known attacks: name, what each does and needs, technique of ATT&CK for ICS."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def attack(
     """Register a function as an attack."""
 
     def register(render: Render) -> Render:
-        assert ident not in _FOUND and family in FAMILIES, ident
+        assert ident not in _FOUND, ident
+        assert family in FAMILIES, family
         _FOUND[ident] = Attack(
             ident, ident.partition("-")[0], family, technique, sentence, needs, seconds, render
         )

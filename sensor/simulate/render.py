@@ -18,7 +18,10 @@ from sensor.simulate.registry import Attack
 from sensor.simulate.scene import Scene
 from sensor.simulate.stage import SECOND, NotOffered, Stage
 
-COMMENT: Final = "SIMULATED by gridwarden {version}: attacks were rendered into this capture, it never was on a wire ({names})"
+COMMENT: Final = (
+    "SIMULATED by gridwarden {version}: attacks were rendered into this capture, "
+    "it never was on a wire ({names})"
+)
 MARGIN: Final = 0.2
 """Part of the capture before the first attack: what is normal comes first."""
 

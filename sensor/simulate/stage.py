@@ -1,7 +1,7 @@
-"""The place where one attack edits a scene: frames put in, changed, delayed, taken out, and the label of it all.
+"""Where one attack edits a scene: frames put in, changed, delayed, taken out, and the label.
 
-Whatever is done, capture time stays in order, and TCP stays in order: bytes put into a connection, or taken out
-of it, move the sequence numbers of everything behind them, as they would behind an attacker who sits in
+Whatever is done, capture time stays in order, and TCP stays in order: bytes put into a connection, or taken
+out of it, move the sequence numbers of everything behind them, as they would behind an attacker who sits in
 the path. What is seen is therefore what a mirror port between attacker and victim sees.
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 from sensor.labels import ATTACK, Event
 from sensor.simulate.build.net import Talk, arp, eth, lab_mac
 from sensor.simulate.packets import Packet, before, dissect, moved, rebuilt
-from sensor.simulate.scene import ACK, FIN, RST, SYN, ConnKey, Connection, Scene, text
+from sensor.simulate.scene import ACK, FIN, RST, SYN, Connection, ConnKey, Scene, text
 
 MS: Final = 1_000_000
 SECOND: Final = 1_000_000_000
@@ -119,7 +119,7 @@ class Stage:
             self.replace(row, rebuilt(packet, body=body))
 
     def adjust(self, row: int, body: bytes) -> None:
-        """Like :meth:`rewrite`, for counters that follow from an attack: not a part of what the label covers."""
+        """Like :meth:`rewrite`, for counters that follow from an attack; no label covers it."""
         packet = self.packet(row)
         assert len(body) == packet.size, "an adjustment keeps the size"
         if body != packet.payload and not self.dropped(row):
@@ -168,7 +168,7 @@ class Stage:
 
     def intruder(self, near: bytes) -> Intruder:
         """A host with an address that nobody uses, in the network of a host of the capture."""
-        taken = {packet_ip for packet_ip in self.scene.hosts}
+        taken = set(self.scene.hosts)
         last = self.random.sample(range(130, 250), 120)
         for octet in last:
             address = near[:-1] + bytes([octet])

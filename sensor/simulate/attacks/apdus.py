@@ -1,7 +1,7 @@
 """IEC 60870-5-104 as the attacks need it: APDUs in a segment, objects in an ASDU, numbers kept in order.
 
-Whoever puts an I-frame into somebody else's connection moves N(S) of that side, and N(R) of the other one, for
-everything that follows (IEC 60870-5-104:2006, 5.1); :class:`Link` does so.
+Whoever puts an I-frame into somebody else's connection moves N(S) of that side, and N(R) of the other one,
+for everything that follows (IEC 60870-5-104:2006, 5.1); :class:`Link` does so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ NEEDS: Final = "an IEC 60870-5-104 connection (TCP port 2404) with I-frames"
 WRAP: Final = 0x7FFF
 
 ELEMENTS: Final = {
-    1: 1, 3: 1, 5: 2, 7: 5, 9: 3, 11: 3, 13: 5, 15: 5, 30: 8, 31: 8, 32: 9, 33: 12, 34: 10, 35: 10, 36: 12, 37: 12,
+    1: 1, 3: 1, 5: 2, 7: 5, 9: 3, 11: 3, 13: 5, 15: 5, 30: 8, 31: 8, 32: 9, 33: 12, 34: 10, 35: 10,
+    36: 12, 37: 12,
     45: 1, 46: 1, 47: 1, 48: 3, 49: 3, 50: 5, 51: 4, 58: 8, 59: 8, 60: 8, 61: 10, 62: 10, 63: 12, 64: 11,
     70: 1, 100: 1, 101: 1, 102: 0, 103: 7, 105: 1,
 }  # fmt: skip
@@ -214,7 +215,7 @@ def _moved(number: int, changes: list[_Change], side: int) -> int:
 
 
 def with_elements(payload: bytes, change: Callable[[int, int, bytes], bytes]) -> bytes:
-    """A segment in which elements are other ones; ``change`` gets type, address, element, returns as many octets."""
+    """A segment in which elements are changed; ``change`` gets type, address and element."""
     out = bytearray(payload)
     for at, apdu in apdus(payload):
         if is_i(apdu):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from statistics import median
 
 from sensor.simulate.attacks import pdus as p
@@ -30,7 +31,7 @@ def _latest(stage: Stage, found: p.Publisher, ts: int) -> p.Pdu:
 def _heartbeat(stage: Stage, found: p.Publisher) -> float:
     """Usual pause between two frames, s."""
     ts = [stage.scene.packets[row].ts for row in found.rows]
-    return max(0.004, median(b - a for a, b in zip(ts, ts[1:], strict=False)) / SECOND)
+    return max(0.004, median(b - a for a, b in pairwise(ts)) / SECOND)
 
 
 def _event(
@@ -202,14 +203,13 @@ def flood(stage: Stage) -> None:
 )
 def value_change(stage: Stage) -> None:
     found = _publisher(stage)
-    first = True
+    stamp = b""
     for sq, row in enumerate(found.active):
         state = p.pdu(stage.packet(row))
         if state is None:
             continue
         ts = stage.packet(row).ts
-        stamp = utc_time(ts) if first else stamp
-        first = False
+        stamp = stamp or utc_time(ts)
         state = state.put(p.ENTRIES, p.inverted(state.get(p.ENTRIES))).put(p.SQ, p.number(sq)).put(p.T, stamp)
         state = state.put(p.ST, p.number(min(LIMIT, state.number(p.ST) + 1)))
         stage.replace(row, state.frame(ts))

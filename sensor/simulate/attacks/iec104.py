@@ -148,7 +148,15 @@ def replay_command(stage: Stage) -> None:
 
 
 @attack(
-    "iec104-replay", "replay", "T0855", "A recorded session comes again from the master's address, byte by byte",
+    "iec104-replay", "replay", "T0855",
+
+
+
+
+
+
+                                                                                                                                                                                                 "A recorded session comes again from the master's address,
+    byte by byte",
     NEEDS, 30,
 )  # fmt: skip
 def replay(stage: Stage) -> None:

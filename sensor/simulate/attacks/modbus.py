@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from sensor.simulate.attacks import common
@@ -241,7 +241,7 @@ def second_master(stage: Stage) -> None:
 # --- values changed in flight -----------------------------------------------------------------------------
 
 
-def _registers(payload: bytes, change: common.Callable[[int, int], int]) -> bytes:
+def _registers(payload: bytes, change: Callable[[int, int], int]) -> bytes:
     """Responses of FC 3 and 4 with other registers; ``change`` gets (index in the response, value)."""
     out = bytearray(payload)
     for at, _, _, pdu in adus(payload):
@@ -386,7 +386,8 @@ def umas(stage: Stage) -> None:
 
 @attack(
     "modbus-restart", "restart", "T0816",
-    "The known master restarts the device's communication and sends it into listen-only mode (function 8)", NEEDS,
+    "The known master restarts the device's communication and sends it into listen-only mode (function 8)",
+    NEEDS,
 )  # fmt: skip
 def restart(stage: Stage) -> None:
     found = device(stage)
