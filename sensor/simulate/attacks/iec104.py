@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from sensor.simulate.attacks import common
 from sensor.simulate.attacks.apdus import (
-    DOUBLE, FLOAT, MEASURED, NEEDS, PORT, SINGLE, Link, Station, apdus, commanded, is_i, scaled, station,
+    DOUBLE,
+    FLOAT,
+    MEASURED,
+    NEEDS,
+    PORT,
+    SINGLE,
+    Link,
+    Station,
+    apdus,
+    commanded,
+    is_i,
+    scaled,
+    station,
     with_elements,
 )  # fmt: skip
 from sensor.simulate.build import iec104 as i
@@ -149,15 +161,7 @@ def replay_command(stage: Stage) -> None:
 
 @attack(
     "iec104-replay", "replay", "T0855",
-
-
-
-
-
-
-                                                                                                                                                                                                 "A recorded session comes again from the master's address,
-    byte by byte",
-    NEEDS, 30,
+    "A recorded session comes again from the master's address, byte by byte", NEEDS, 30,
 )  # fmt: skip
 def replay(stage: Stage) -> None:
     common.replay_requests(stage, station(stage).talk, "recorded APDUs of the master in a new connection")
