@@ -1,4 +1,4 @@
-"""Writes the list of attacks in docs/simulate.md from the registry; ``--check`` only says whether it is up to date."""
+"""Writes the list of attacks in docs/simulate.md from the registry; ``--check`` only compares."""
 
 from __future__ import annotations
 
