@@ -26,7 +26,7 @@ Key = tuple[str, str, str, str, str, str]
 
 @dataclass(slots=True)
 class Change:
-    """An alert that appears, vanishes, or changes its level (``before`` and ``after``, "" for none)."""
+    """An alert that appears, vanishes, or is told at another level (``before`` and ``after``)."""
 
     what: str
     before: str

@@ -100,8 +100,8 @@ def show(found: Backtest, min_level: str) -> None:
     out.print(
         f"{len(found.of('appears'))} alerts appear, {len(found.of('vanishes'))} vanish, "
         f"{len(found.of('level'))} "
-        f"change their level, {found.unchanged} stay "
-        f"(from {min_level} up; {found.old} before, {found.new} after; "
+        f"change their level, {found.unchanged} stay (from {min_level} up; {found.old} before, "
+        f"{found.new} after; "
         f"incidents {found.old_incidents} before, {found.new_incidents} after)",
         highlight=False,
         soft_wrap=True,

@@ -109,7 +109,7 @@ def show(found: Coverage) -> None:
     )
     if found.skipped:
         err.print(
-            f"{len(found.skipped)} attacks need what the capture lacks: gridwarden simulate --list CAP",
+            f"{len(found.skipped)} attacks need what the capture does not hold: simulate --list CAP tells",
             style="yellow",
             markup=False,
             highlight=False,

@@ -97,8 +97,7 @@ def _check(rendered: Rendered, names: tuple[str, ...], captures: tuple[str, ...]
         raise InputError(f"{', '.join(captures)}: {asked[0]} needs {rendered.skipped[asked[0]]}")
     if not rendered.events:
         raise InputError(
-            f"{', '.join(captures)}: offers none of the attacks; "
-            "gridwarden simulate --list CAP shows what each needs"
+            f"{', '.join(captures)}: offers none of the attacks; simulate --list CAP shows what each needs"
         )
 
 
@@ -132,9 +131,10 @@ def _record(
     for attack in attacks:
         if attack.id in rendered.events:
             event, mine = rendered.events[attack.id], rendered.frames(attack.id)
-            row = {"id": attack.id, "protocol": attack.protocol, "technique": attack.technique}
-            when = {"start": event.start, "end": event.end, "src": event.src, "dst": event.dst}
-            rows.append(row | when | {"note": event.note, "frames": len(mine), "first_frames": mine[:SHOWN]})
+            row: dict[str, Any] = {"id": attack.id, "technique": attack.technique}
+            row["protocol"] = attack.protocol
+            row |= {"start": event.start, "end": event.end, "src": event.src, "dst": event.dst}
+            rows.append(row | {"note": event.note, "frames": len(mine), "first_frames": mine[:SHOWN]})
     return {
         "output": str(output),
         "labels": str(labels),
@@ -168,7 +168,7 @@ def _show(rendered: Rendered, attacks: list[Attack], output: Path, labels: Path,
     out.print(f"{output}: {frames:,} frames, simulated; labels: {labels}", markup=False, highlight=False)
     if rendered.skipped:
         err.print(
-            f"{len(rendered.skipped)} attacks need what the capture lacks; --list with the capture tells",
+            f"{len(rendered.skipped)} attacks need what the capture does not hold; --list CAP tells",
             style="yellow",
             markup=False,
             highlight=False,

@@ -125,10 +125,10 @@ def show(found: Tuning) -> None:
         table.add_row(row.model, *cells, style="bold" if number == 0 else None)
     out.print(table)
     out.print(
-        f"{found.hours:.2f} h held back, {found.windows:,} windows, in which {found.allowed} false alarms "
-        "are "
-        f"allowed; {found.attacks} attacks within reach of a model, "
-        f"{len(found.out_of_reach)} not (new hosts and "
+        f"{found.hours:.2f} h held back, {found.windows:,} windows, in which {found.allowed} "
+        f"false alarms are "
+        f"allowed; {found.attacks} attacks within reach of a model, {len(found.out_of_reach)} "
+        f"not (new hosts and "
         f"single messages are for allow-lists and rules)",
         highlight=False,
         soft_wrap=True,

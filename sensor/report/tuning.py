@@ -32,8 +32,8 @@ def write_tuning(path: str | Path, found: Tuning) -> None:
     best = found.rows[0]
     head = (
         f"{best.model} finds {best.found} of {found.attacks} simulated attacks at the site's budget of "
-        f"{found.budget_per_day:g} false alarms per day "
-        f"({found.hours:.2f} h held back, {found.windows:,} windows)."
+        f"{found.budget_per_day:g} false alarms per day ({found.hours:.2f} h held back, "
+        f"{found.windows:,} windows)."
     )
     content = tag(
         "main",

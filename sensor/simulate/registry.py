@@ -1,4 +1,4 @@
-"""The known attacks: what each is called, does, needs, and which technique of ATT&CK for ICS it is."""
+"""The list of known attacks: name, what each does and needs, technique of ATT&CK for ICS."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FAMILIES: Final = {
 }
 """Kinds of attack, in the order of the documentation."""
 
-MODULES: Final = ("modbus", "iec104", "goose", "sv")
+MODULES: Final = ("modbus", "iec104", "goose", "sv", "dnp3", "mms", "s7comm", "mqtt", "network", "clock")
 """Modules of ``sensor.simulate.attacks``; each registers its attacks when it is loaded."""
 
 
@@ -73,7 +73,7 @@ def attack(
 
     def register(render: Render) -> Render:
         assert ident not in _FOUND, ident
-        assert family in FAMILIES, ident
+        assert family in FAMILIES, family
         _FOUND[ident] = Attack(
             ident, ident.partition("-")[0], family, technique, sentence, needs, seconds, render
         )

@@ -19,8 +19,8 @@ from sensor.simulate.scene import Scene
 from sensor.simulate.stage import SECOND, NotOffered, Stage
 
 COMMENT: Final = (
-    "SIMULATED by gridwarden {version}: attacks were rendered into this capture, it never was on a wire "
-    "({names})"
+    "SIMULATED by gridwarden {version}: attacks were rendered into this capture, "
+    "it never was on a wire ({names})"
 )
 MARGIN: Final = 0.2
 """Part of the capture before the first attack: what is normal comes first."""

@@ -154,8 +154,8 @@ def read_scene(captures: Sequence[str | Path]) -> Scene:
             octets += int(batch.caplen.sum())
             if len(packets) + len(batch) > MAX_FRAMES or octets > MAX_BYTES:
                 raise InputError(
-                    f"{names}: more than {MAX_FRAMES:,} frames or {MAX_BYTES >> 30} GiB, "
-                    "which are held in memory "
+                    f"{names}: more than {MAX_FRAMES:,} frames or {MAX_BYTES >> 30} GiB, which "
+                    f"are held in memory "
                     "to render attacks into them. Cut a benign stretch out: "
                     f"editcap -r in.pcap out.pcap 1-{MAX_FRAMES}"
                 )
@@ -169,8 +169,8 @@ def read_scene(captures: Sequence[str | Path]) -> Scene:
         raise problems[0] if problems else InputError(f"{names}: not a single frame to render attacks into")
     if not any(packet.link == LINK_ETHERNET for packet in packets):
         raise InputError(
-            f"{names}: no Ethernet frames (link type {packets[0].link}): "
-            "attacks are rendered as Ethernet frames. "
+            f"{names}: no Ethernet frames (link type {packets[0].link}): attacks are rendered "
+            f"as Ethernet frames. "
             "Capture on the physical interface instead of 'any'"
         )
     packets.sort(key=lambda packet: packet.ts)

@@ -1,4 +1,4 @@
-"""Where one attack edits a scene: frames put in, changed, delayed, taken out, and the label of it all.
+"""Where one attack edits a scene: frames put in, changed, delayed, taken out, and the label.
 
 Whatever is done, capture time stays in order, and TCP stays in order: bytes put into a connection, or taken
 out of it, move the sequence numbers of everything behind them, as they would behind an attacker who sits in
@@ -119,7 +119,7 @@ class Stage:
             self.replace(row, rebuilt(packet, body=body))
 
     def adjust(self, row: int, body: bytes) -> None:
-        """Like :meth:`rewrite`, for counters that follow from an attack, which the label does not cover."""
+        """Like :meth:`rewrite`, for counters that follow from an attack; no label covers it."""
         packet = self.packet(row)
         assert len(body) == packet.size, "an adjustment keeps the size"
         if body != packet.payload and not self.dropped(row):

@@ -21,8 +21,8 @@ NEEDS: Final = "an IEC 60870-5-104 connection (TCP port 2404) with I-frames"
 WRAP: Final = 0x7FFF
 
 ELEMENTS: Final = {
-    1: 1, 3: 1, 5: 2, 7: 5, 9: 3, 11: 3, 13: 5, 15: 5, 30: 8, 31: 8,
-    32: 9, 33: 12, 34: 10, 35: 10, 36: 12, 37: 12,
+    1: 1, 3: 1, 5: 2, 7: 5, 9: 3, 11: 3, 13: 5, 15: 5, 30: 8, 31: 8, 32: 9, 33: 12, 34: 10, 35: 10,
+    36: 12, 37: 12,
     45: 1, 46: 1, 47: 1, 48: 3, 49: 3, 50: 5, 51: 4, 58: 8, 59: 8, 60: 8, 61: 10, 62: 10, 63: 12, 64: 11,
     70: 1, 100: 1, 101: 1, 102: 0, 103: 7, 105: 1,
 }  # fmt: skip
@@ -215,7 +215,7 @@ def _moved(number: int, changes: list[_Change], side: int) -> int:
 
 
 def with_elements(payload: bytes, change: Callable[[int, int, bytes], bytes]) -> bytes:
-    """A segment with other elements; ``change`` gets type, address, element, returns as many octets."""
+    """A segment in which elements are changed; ``change`` gets type, address and element."""
     out = bytearray(payload)
     for at, apdu in apdus(payload):
         if is_i(apdu):

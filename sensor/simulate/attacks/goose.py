@@ -209,8 +209,7 @@ def value_change(stage: Stage) -> None:
         if state is None:
             continue
         ts = stage.packet(row).ts
-        if not stamp:
-            stamp = utc_time(ts)
+        stamp = stamp or utc_time(ts)
         state = state.put(p.ENTRIES, p.inverted(state.get(p.ENTRIES))).put(p.SQ, p.number(sq)).put(p.T, stamp)
         state = state.put(p.ST, p.number(min(LIMIT, state.number(p.ST) + 1)))
         stage.replace(row, state.frame(ts))

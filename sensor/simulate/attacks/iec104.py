@@ -160,11 +160,8 @@ def replay_command(stage: Stage) -> None:
 
 
 @attack(
-    "iec104-replay",
-    "replay",
-    "T0855",
-    "A recorded session comes again from the master's address, byte by byte",
-    NEEDS, 30,
+    "iec104-replay", "replay", "T0855",
+    "A recorded session comes again from the master's address, byte by byte", NEEDS, 30,
 )  # fmt: skip
 def replay(stage: Stage) -> None:
     common.replay_requests(stage, station(stage).talk, "recorded APDUs of the master in a new connection")

@@ -1,4 +1,4 @@
-"""GOOSE and sampled-value frames taken apart and put together again (IEC 61850-8-1, 61850-9-2; BER)."""
+"""GOOSE and sampled-value frames taken apart and put together (IEC 61850-8-1, 61850-9-2; BER)."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def ip_frame(
     vlans: Sequence[Vlan | int] = (),
     macs: tuple[str | bytes, str | bytes] | None = None,
 ) -> bytes:
-    """Ethernet frame of an IPv4 or IPv6 packet; ``macs`` (source, destination), else both :func:`lab_mac`."""
+    """Ethernet frame of an IPv4 or IPv6 packet; ``macs``: source, destination, else :func:`lab_mac`."""
     source, target = macs or (lab_mac(src), lab_mac(dst))
     if ":" in src:
         return eth(target, source, ETH_IPV6, ipv6(src, dst, proto, payload), vlans)
