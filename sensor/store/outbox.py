@@ -1,6 +1,6 @@
 """One sink's view of the store: what is due, what was sent, what was set aside, what was given up.
 
-Rows are not copied. Each carries the number of its last change (``0002_outbox.sql``), a sink keeps one
+Rows are not copied. Each carries the number of its last change (``0003_outbox.sql``), a sink keeps one
 cursor per lane, and what lies behind the cursor is due. A cursor moves after the sink has taken the rows,
 so a process that dies in between sends them again: with the same identity, and never loses one.
 

@@ -123,7 +123,7 @@ def cut_short(source: Path, target: Path) -> None:
         (changed, "checksum"),
         (
             newer,
-            "format 99, written by gridwarden 0.1.0; this program reads up to format 1. Update gridwarden",
+            "format 99, written by gridwarden 0.1.0; this program reads up to format 2. Update gridwarden",
         ),
     ],
 )

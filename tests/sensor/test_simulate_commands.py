@@ -81,7 +81,7 @@ def test_coverage_finds_the_loud_and_repeats_itself(baseline: Path) -> None:
 
 def test_tune_chooses_and_learns(tmp_path: Path) -> None:
     out, page = tmp_path / "tuned.baseline", tmp_path / "tune.html"
-    wanted = ("--attack", "goose-flood", "--attack", "modbus-flood", "--attack", "iec104-value-shift")
+    wanted = ("--attack", "modbus-delay", "--attack", "modbus-write-master", "--attack", "iec104-stopdt")
     call = ("tune", QUIET, "-o", out, *wanted, "--report", page, "--engine", "native", "--json")
     done = run(*call)
     assert done.exit_code == 0, done.output

@@ -105,17 +105,17 @@ def test_health_margins_levels_and_scores_go_before_other_samples(path: Path) ->
         assert rows_due(outbox) == {"levels": 6, "samples": 5}
 
 
-def test_a_store_of_the_first_layout_keeps_its_rows_and_all_are_due(
+def test_a_store_older_than_the_outbox_keeps_its_rows_and_all_are_due(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = migrations.steps()
     with monkeypatch.context() as patch:
-        patch.setattr(migrations, "steps", lambda: known[:1])
+        patch.setattr(migrations, "steps", lambda: known[:2])
         with Store.open(path) as store:
             result = substation()
             store.write(result)
             counts, found = store.counts(), store.alerts()
-            assert store.version == 1
+            assert store.version == 2
     with everything(path) as outbox:
         assert sum(rows_due(outbox).values()) == counts["alerts"] + counts["incidents"] + counts["samples"]
         assert "levels" in rows_due(outbox)
