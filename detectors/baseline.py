@@ -14,6 +14,7 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -64,10 +65,18 @@ class Baseline:
     params: dict[str, Any] = field(default_factory=dict)
     created_from: list[dict[str, Any]] = field(default_factory=list)
     tool: str = ""
+    _rows: dict[str, tuple[pd.DataFrame, list[Any]]] = field(default_factory=dict, repr=False, compare=False)
 
-    def rows(self, table: str) -> Any:
-        """Rows of a table as named tuples."""
-        return self.tables[table].itertuples(index=False)
+    def rows(self, table: str) -> Iterator[Any]:
+        """Rows of a table as named tuples, made once: some twenty detectors ask for the same ones.
+
+        Made anew when another frame stands in ``tables``: frames are replaced, never changed in place.
+        """
+        frame = self.tables[table]
+        kept = self._rows.get(table)
+        if kept is None or kept[0] is not frame:
+            kept = self._rows[table] = (frame, list(frame.itertuples(index=False)))
+        return iter(kept[1])
 
     @property
     def learned(self) -> bool:
@@ -103,7 +112,7 @@ class Baseline:
         list of str
             Ids approved now. An unknown id raises BaselineError and nothing is changed.
         """
-        review = self.tables["review"]
+        review = self.tables["review"].copy()
         unknown = (ids or set()) - set(review["id"])
         if unknown:
             raise BaselineError(
@@ -115,6 +124,7 @@ class Baseline:
         review.loc[chosen, "origin"] = Origin.APPROVED.value
         for column, text in (("who", who), ("why", why), ("when", when)):
             review.loc[chosen, column] = text
+        self.tables["review"] = review
         for row in review[chosen].itertuples(index=False):
             what = f"{row.name}, {row.client} to {row.server} ({row.protocol}): {row.points}"
             self.note(when, str(row.id), "approved", who, why, "not-approved", what)
