@@ -119,6 +119,6 @@ tshark:
 	elif sudo -n true 2>/dev/null; then \
 	  sudo apt-get update -q && sudo DEBIAN_FRONTEND=noninteractive $$command || echo "Run: sudo $$command"; \
 	else \
-	  echo "NOTE: tshark is missing and there is no right to install it; protocols other than Modbus, IEC 104"; \
-	  echo "      and GOOSE are not read, and their tests are skipped. Run: sudo $$command"; \
+	  echo "NOTE: tshark is missing and there is no right to install it; protocols without a native decoder"; \
+	  echo "      are not read, and their tests are skipped. Run: sudo $$command"; \
 	fi
