@@ -181,7 +181,9 @@ class Iec104LinkRules(ProtocolRules):
         text = f"{self.host(row['src'])} sent {self.kind(row)} before STARTDT was confirmed"
         # widespread stacks (lib60870's examples) do not wait for the confirmation of their own request
         hasty = link.asked and int(row["role"]) == Role.CLIENT
-        level = Level.INFO if hasty else EARLY.level
+        # a station that is known to speak here more likely lost its way than its key
+        known = self.sides(rows[0]) in self.habits.pairs
+        level = Level.INFO if hasty else Level.NOTICE if known else EARLY.level
         self.say(EARLY, rows, text, "STARTDT act, STARTDT con, then data", self.kind(row), level=level)
 
     def _untested(self, rows: Rows, by_sender: bool, waited: int) -> None:
@@ -198,7 +200,7 @@ class Iec104LinkRules(ProtocolRules):
         if oldest < 0:
             return
         if ts - oldest > T2 + MARGIN and not side.told:
-            self._tell_late(rows, False, ts - oldest, Level.NOTICE)
+            self._tell_late(rows, False, ts - oldest, Level.INFO)
         side.told = False
 
     def _tell_late(self, rows: Rows, by_sender: bool, waited: int, level: Level) -> None:

@@ -54,7 +54,7 @@ def broken(b: Link) -> dict[str, tuple[Rows, tuple[str, Level]]]:
     silent = [b.data(1 + n, n) for n in range(20)]
     return {
         "t1": ([*b.opened(), *silent], ("iec104-late-ack", WARNING)),
-        "t2": ([*b.opened(), *b.reports(1, 2, late=12.5)], ("iec104-late-ack", NOTICE)),
+        "t2": ([*b.opened(), *b.reports(1, 2, late=12.5)], ("iec104-late-ack", Level.INFO)),
         "test unanswered": (
             [*b.opened(), b.u(1, TEST), *b.reports(2, 30)],
             ("iec104-test-unanswered", NOTICE),
