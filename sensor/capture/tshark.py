@@ -44,6 +44,7 @@ from grid_profiles.schema import Profile
 from grid_profiles.vocabulary import MISSING
 from sensor.capture.expressions import Compiler
 from sensor.capture.tshark_batches import ColumnReader, Out, merged, tree_rows
+from sensor.capture.tshark_dissect import Dissection, read_dissections
 from sensor.capture.tshark_fields import BASE, FORMAT, ColumnLines, FrameReader
 from sensor.capture.tshark_plan import Plan, frame_filter
 from sensor.capture.tshark_process import (
@@ -191,6 +192,34 @@ class TsharkEngine:
             finally:
                 if spool is not None:
                     spool.close()
+
+    def dissect(self, path: Path, numbers: Sequence[int]) -> Iterator[Dissection]:
+        """What tshark shows of a handful of frames of a capture file, with the profiles' own settings.
+
+        Parameters
+        ----------
+        path : Path
+            pcap or pcapng; tshark reads all of it, so cut out what is needed first.
+        numbers : sequence of int
+            tshark's numbers of the frames, from 1.
+
+        Raises
+        ------
+        TsharkError
+            tshark failed, or took longer than the engine allows.
+        OSError
+            The file cannot be opened.
+        """
+        path.open("rb").close()  # an error that names the file
+        if not numbers:
+            return
+        wanted = sorted(set(numbers))
+        show = frame_filter(np.array(wanted, np.int64))
+        with (
+            tempfile.TemporaryDirectory(prefix="gridwarden-") as folder,
+            self._start(path, Path(folder), ("-T", "pdml"), show) as process,
+        ):
+            yield from read_dissections(process, set(wanted))
 
     def _renumber(self, number: int) -> int:
         """Our number of tshark's frame; -1 for one that was not given."""

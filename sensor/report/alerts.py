@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from detectors.base import Alert, Incident
+from detectors.explain.catalogue import load_catalogue
+from detectors.explain.explanation import check_of
 from sensor.report import words
 from sensor.report.charts import level_icon, share_bar
 from sensor.report.markup import Html, join, tag, wire
@@ -133,6 +135,7 @@ def _alert_card(alert: Alert, captures: Sequence[str]) -> Html:
         head,
         tag("p", tag("bdi", alert.summary), class_="summary"),
         tag("div", _facts(alert, captures), _readings(alert), class_="evidence"),
+        tag("p", tag("b", "What tells them apart: "), check_of(alert, load_catalogue()), class_="check"),
         class_=f"alert {_shown(alert.level)}",
     )
 
