@@ -41,9 +41,10 @@ class Incidents:
             hold one of them, by id.
         """
         for alert in alerts:
-            self._recent[alert.id] = alert
+            self._recent[alert.id] = replace(alert)
         before = {ident: alert.incident for ident, alert in self._recent.items()}
-        groups = incidents_of(by_start(list(self._recent.values())))
+        # grouped as copies: what was handed out before may be on its way into the store, in another thread
+        groups = incidents_of(by_start([replace(alert) for alert in self._recent.values()]))
         named: dict[str, Incident] = {}
         for group in groups:
             known = next((self._ids[one] for one in group.alerts if one in self._ids), None)
@@ -56,7 +57,7 @@ class Incidents:
             named[ident] = replace(group, id=ident)
         given = {alert.id for alert in alerts}
         told = [
-            alert
+            replace(alert)
             for ident, alert in self._recent.items()
             if ident in given or alert.incident != before[ident]
         ]
