@@ -58,8 +58,8 @@ install-files:
 	install -m 644 systemd/gridwarden.sysusers $(DESTDIR)$(LIBDIR)/sysusers.d/gridwarden.conf
 	install -m 644 systemd/gridwarden.tmpfiles $(DESTDIR)$(LIBDIR)/tmpfiles.d/gridwarden.conf
 	ln -sfn $(PREFIX)/bin/gridwarden $(DESTDIR)$(BINDIR)/gridwarden
-	$(if $(DESTDIR),install -d -m 750 $(ETC) $(STATE) $(CACHE),systemd-sysusers systemd/gridwarden.sysusers)
-	$(if $(DESTDIR),:,systemd-tmpfiles --create systemd/gridwarden.tmpfiles)
+	$(if $(DESTDIR),install -d -m 750 $(ETC) $(STATE) $(CACHE),systemd-sysusers $(LIBDIR)/sysusers.d/gridwarden.conf)
+	$(if $(DESTDIR),:,systemd-tmpfiles --create $(LIBDIR)/tmpfiles.d/gridwarden.conf)
 	[ -e $(ETC)/gridwarden.toml ] || \
 	  $(GRIDWARDEN) config init $(ETC)/gridwarden.toml --store /var/lib/gridwarden/gridwarden.db
 	$(if $(DESTDIR),:,chgrp gridwarden $(ETC)/gridwarden.toml)
