@@ -5,19 +5,22 @@
 #   LIBDIR    unit files, sysusers.d and tmpfiles.d are below
 #   BINDIR    gets a link to the command
 #   PIP_ARGS  such as --no-index --find-links wheels
+#   BACKOFF   yes for systemd 254 and newer; by default what this machine has
 #   PURGE=1   uninstall: configuration, stores and the user as well
 
 PREFIX ?= /opt/gridwarden
 LIBDIR ?= /usr/local/lib
 BINDIR ?= /usr/local/bin
 PURGE ?= 0
+BACKOFF ?= $(shell v=$$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p'); \
+  [ "$${v:-0}" -ge 254 ] && echo yes || echo no)
 # systemd decides these three, by the names in the unit files
 ETC := $(DESTDIR)/etc/gridwarden
 STATE := $(DESTDIR)/var/lib/gridwarden
 CACHE := $(DESTDIR)/var/cache/gridwarden
 HOME_OF := $(DESTDIR)$(PREFIX)
 UNITS := $(DESTDIR)$(LIBDIR)/systemd/system
-GRIDWARDEN ?= $(HOME_OF)/bin/python -m sensor
+GRIDWARDEN ?= $(HOME_OF)/bin/python -P -m sensor
 UNIT_FILES := gridwarden.service gridwarden@.service gridwarden-detect@.service gridwarden-detect@.path
 LIVE := $(if $(DESTDIR),,$(wildcard /run/systemd/system))
 
@@ -53,7 +56,8 @@ install-files:
 	  sed 's|/opt/gridwarden/|$(PREFIX)/|g' systemd/$$unit | install -m 644 /dev/stdin $(UNITS)/$$unit; \
 	done
 	for unit in gridwarden.service gridwarden@.service; do \
-	  install -D -m 644 systemd/backoff.conf $(UNITS)/$$unit.d/backoff.conf; \
+	  rm -f $(UNITS)/$$unit.d/backoff.conf; \
+	  [ "$(BACKOFF)" != yes ] || install -D -m 644 systemd/backoff.conf $(UNITS)/$$unit.d/backoff.conf; \
 	done
 	install -m 644 systemd/gridwarden.sysusers $(DESTDIR)$(LIBDIR)/sysusers.d/gridwarden.conf
 	install -m 644 systemd/gridwarden.tmpfiles $(DESTDIR)$(LIBDIR)/tmpfiles.d/gridwarden.conf
@@ -88,7 +92,7 @@ uninstall:
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" = 0 ] || { echo "Run: sudo make uninstall (or give DESTDIR)"; exit 1; }
 	$(if $(LIVE),systemctl disable --now gridwarden.service 2>/dev/null || true,:)
 	$(if $(LIVE),systemctl stop 'gridwarden@*.service' 'gridwarden-detect@*.path' 'gridwarden-detect@*.service' || true,:)
-	for unit in $(UNIT_FILES); do rm -f $(UNITS)/$$unit; rm -rf $(UNITS)/$$unit.d; done
+	for unit in $(UNIT_FILES); do rm -f $(UNITS)/$$unit; rm -f $(UNITS)/$$unit.d/backoff.conf; rmdir $(UNITS)/$$unit.d 2>/dev/null || true; done
 	rm -f $(DESTDIR)$(LIBDIR)/sysusers.d/gridwarden.conf $(DESTDIR)$(LIBDIR)/tmpfiles.d/gridwarden.conf
 	[ ! -L $(DESTDIR)$(BINDIR)/gridwarden ] || rm -f $(DESTDIR)$(BINDIR)/gridwarden
 	[ ! -f $(HOME_OF)/pyvenv.cfg ] || rm -rf $(HOME_OF)

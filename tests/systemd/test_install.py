@@ -14,9 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIB = "usr/local/lib"
 INSTALLED = {
     f"{LIB}/systemd/system/gridwarden.service",
-    f"{LIB}/systemd/system/gridwarden.service.d/backoff.conf",
     f"{LIB}/systemd/system/gridwarden@.service",
-    f"{LIB}/systemd/system/gridwarden@.service.d/backoff.conf",
     f"{LIB}/systemd/system/gridwarden-detect@.service",
     f"{LIB}/systemd/system/gridwarden-detect@.path",
     f"{LIB}/sysusers.d/gridwarden.conf",
@@ -24,6 +22,11 @@ INSTALLED = {
     "usr/local/bin/gridwarden",
     "etc/gridwarden/gridwarden.toml",
 }
+BACKOFF = {
+    f"{LIB}/systemd/system/gridwarden.service.d/backoff.conf",
+    f"{LIB}/systemd/system/gridwarden@.service.d/backoff.conf",
+}
+"""With systemd 254 and newer."""
 FOLDERS = {"var/lib/gridwarden", "var/cache/gridwarden"}
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is missing: sudo apt-get install make")
@@ -36,7 +39,7 @@ def make(target: str, folder: Path, *variables: str) -> None:
 
 
 def install(folder: Path, *variables: str) -> None:
-    make("install-files", folder, f"GRIDWARDEN={sys.executable} -m sensor", *variables)
+    make("install-files", folder, f"GRIDWARDEN={sys.executable} -m sensor", *(variables or ("BACKOFF=no",)))
 
 
 def inside(folder: Path) -> set[str]:
@@ -67,9 +70,16 @@ def test_units_name_the_prefix(tmp_path: Path) -> None:
         assert "/opt/gridwarden" not in text
 
 
+def test_back_off_comes_and_goes_with_the_version_of_systemd(tmp_path: Path) -> None:
+    install(tmp_path, "BACKOFF=yes")
+    assert inside(tmp_path) == INSTALLED | BACKOFF
+    install(tmp_path, "BACKOFF=no")
+    assert inside(tmp_path) == INSTALLED
+
+
 @pytest.mark.parametrize("purge", ["0", "1"])
-def test_uninstalling_keeps_what_is_the_users_unless_told(tmp_path: Path, purge: str) -> None:
-    install(tmp_path)
+def test_uninstalling_keeps_what_is_the_operators_unless_told(tmp_path: Path, purge: str) -> None:
+    install(tmp_path, "BACKOFF=yes")
     store = tmp_path / "var/lib/gridwarden/gridwarden.db"
     stranger = tmp_path / f"{LIB}/systemd/system/other.service"
     for path in (store, stranger):
