@@ -80,7 +80,9 @@ def show(file: Path, as_json: bool) -> None:
 
 @command.command("init", cls=Command)
 @click.argument("file", type=FILE)
-@click.option("--store", metavar="PATH", default="gridwarden.db", show_default=True, help="The store's path in it.")
+@click.option(
+    "--store", metavar="PATH", default="gridwarden.db", show_default=True, help="The store's path in it."
+)
 def init(file: Path, store: str) -> None:
     """Write a commented example with this machine's interfaces; never over a file that is there.
 

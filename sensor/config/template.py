@@ -84,8 +84,7 @@ def example(store: str = "gridwarden.db") -> str:
         lines += ['# filter = "not port 22"       # tcpdump\'s language'] if not index else []
         lines += ["# ring_mib = 64                # memory that bridges bursts"] if not index else []
         lines.append("")
-    # JSON's strings are TOML's, but for one character
-    path = json.dumps(store, ensure_ascii=False).replace("\x7f", "\\u007f")
+    path = json.dumps(store, ensure_ascii=False)  # JSON's strings are TOML's
     return TEXT.replace("{sources}", "\n".join(lines)).replace("{store}", path)
 
 

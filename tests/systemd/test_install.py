@@ -1,4 +1,4 @@
-"""make install and make uninstall into a folder: all but the virtual environment, which pip's own tests cover."""
+"""make install and make uninstall into a folder: all but the virtual environment, which only pip makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The daemon as a user without rights but CAP_NET_RAW, as the unit starts it: it captures and writes its store."""
+"""The daemon with no right but CAP_NET_RAW, as the unit starts it: it captures and writes its store."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def missing() -> str:
         return wire.missing() or "setpriv is missing: sudo apt-get install util-linux"
     probe = [*stripped(), sys.executable, "-c", "import numba"]
     done = subprocess.run(probe, capture_output=True, check=False, cwd=wire.ROOT)
-    return "" if done.returncode == 0 else f"user {USER} cannot run {sys.executable}: it lies in a closed folder"
+    return (
+        "" if done.returncode == 0 else f"user {USER} cannot run {sys.executable}: it lies in a closed folder"
+    )
 
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "can be tested")
@@ -105,7 +107,9 @@ def test_one_right_is_enough(
         until(lambda: count(store, "SELECT count(*) FROM alerts") > 0 or process.ended, "an alert")
         assert process.end() == 0, process.said
     assert store.stat().st_uid == int(USER)
-    assert query(store, "SELECT state FROM health WHERE source = '' ORDER BY id DESC LIMIT 1") == [("stopped",)]
+    assert query(store, "SELECT state FROM health WHERE source = '' ORDER BY id DESC LIMIT 1") == [
+        ("stopped",)
+    ]
 
 
 def test_without_it_the_end_says_what_is_missing(
