@@ -134,9 +134,7 @@ def test_the_example_is_a_good_configuration() -> None:
     assert parse(uncommented).detect.slice_ms == 250
 
 
-@pytest.mark.parametrize(
-    "path", ["/var/lib/gridwarden/north.db", '/srv/a "b"\\c.db', "/srv/{sources}.db"]
-)
+@pytest.mark.parametrize("path", ["/var/lib/gridwarden/north.db", '/srv/a "b"\\c.db', "/srv/{sources}.db"])
 def test_the_example_names_the_store_that_was_asked_for(path: str) -> None:
     assert parse(example(path)).store.path == Path(path)
 

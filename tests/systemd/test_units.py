@@ -35,7 +35,7 @@ def settings(name: str) -> dict[str, list[str]]:
 
 @wants_systemd
 def test_systemd_knows_every_setting(tmp_path: Path) -> None:
-    """Without a warning, on the oldest version that we run on. Programs are looked for: there must be some."""
+    """No warning on the oldest version that we run on. Programs are looked for: there must be some."""
     names = []
     for path in [*FOLDER.glob("*.service"), *FOLDER.glob("*.path")]:
         text = path.read_text("utf-8").replace("/opt/gridwarden/bin/gridwarden", shutil.which("true") or "")
