@@ -7,6 +7,8 @@
 #   make bench   throughput of both engines against tshark and pyshark
 #   make lock    resolve the requirements anew
 #   make clean   remove what these targets made
+#   sudo make install     the sensor as a service (DESTDIR, PREFIX: see systemd/install.mk)
+#   sudo make uninstall   take it away; PURGE=1 with configuration and stores
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -122,3 +124,5 @@ tshark:
 	  echo "NOTE: tshark is missing and there is no right to install it; protocols without a native decoder"; \
 	  echo "      are not read, and their tests are skipped. Run: sudo $$command"; \
 	fi
+
+include systemd/install.mk

@@ -80,12 +80,16 @@ def show(file: Path, as_json: bool) -> None:
 
 @command.command("init", cls=Command)
 @click.argument("file", type=FILE)
-def init(file: Path) -> None:
+@click.option(
+    "--store", metavar="PATH", default="gridwarden.db", show_default=True, help="The store's path in it."
+)
+def init(file: Path, store: str) -> None:
     """Write a commented example with this machine's interfaces; never over a file that is there.
 
     \b
-    Example:
+    Examples:
       gridwarden config init gridwarden.toml
+      gridwarden config init /etc/gridwarden/north.toml --store /var/lib/gridwarden/north/gridwarden.db
     """
     from sensor.config.template import example
 
@@ -94,7 +98,7 @@ def init(file: Path) -> None:
     except FileExistsError as error:
         raise InputError(f"{file}: is there already. Name another file, or move it away") from error
     with os.fdopen(target, "w", encoding="utf-8") as opened:
-        opened.write(example())
+        opened.write(example(store))
     out.print(
         f"{file}: written. Set name, baseline and interface, then: gridwarden config check {file}",
         markup=False,

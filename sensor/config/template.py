@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,7 @@ baseline = "station.baseline"    # from: gridwarden learn --interface IFACE --du
 # speed = 1.0                    # as they were taken; 10 is ten times faster, "max" as fast as it goes
 
 [store]
-path = "gridwarden.db"
+path = {store}
 keep_days = 90                   # what is older goes
 max_mib = 2048                   # what exceeds it goes: samples first, alarms last
 # waiting_alerts = 10000         # alerts held in memory while the disk is full
@@ -65,8 +66,14 @@ def interfaces() -> list[str]:
     return sorted(found, key=lambda name: (name in own, name))
 
 
-def example() -> str:
-    """The example with this machine's interfaces; all but the first are comments."""
+def example(store: str = "gridwarden.db") -> str:
+    """The example with this machine's interfaces; all but the first are comments.
+
+    Parameters
+    ----------
+    store : str
+        Path of the store, as the file will name it.
+    """
     names = interfaces()
     own = _default_route()
     lines: list[str] = []
@@ -77,7 +84,8 @@ def example() -> str:
         lines += ['# filter = "not port 22"       # tcpdump\'s language'] if not index else []
         lines += ["# ring_mib = 64                # memory that bridges bursts"] if not index else []
         lines.append("")
-    return TEXT.replace("{sources}", "\n".join(lines))
+    path = json.dumps(store, ensure_ascii=False)  # JSON's strings are TOML's
+    return TEXT.replace("{sources}", "\n".join(lines)).replace("{store}", path)
 
 
 def _read(path: Path) -> str:

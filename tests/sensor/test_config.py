@@ -134,6 +134,11 @@ def test_the_example_is_a_good_configuration() -> None:
     assert parse(uncommented).detect.slice_ms == 250
 
 
+@pytest.mark.parametrize("path", ["/var/lib/gridwarden/north.db", '/srv/a "b"\\c.db', "/srv/{sources}.db"])
+def test_the_example_names_the_store_that_was_asked_for(path: str) -> None:
+    assert parse(example(path)).store.path == Path(path)
+
+
 def test_lines_of_keys_are_found_through_all_of_tomls_forms() -> None:
     text = '''\
 top = [
