@@ -94,6 +94,8 @@ uninstall:
 	$(if $(LIVE),systemctl stop 'gridwarden@*.service' 'gridwarden-detect@*.path' 'gridwarden-detect@*.service' || true,:)
 	for unit in $(UNIT_FILES); do rm -f $(UNITS)/$$unit; rm -f $(UNITS)/$$unit.d/backoff.conf; rmdir $(UNITS)/$$unit.d 2>/dev/null || true; done
 	rm -f $(DESTDIR)$(LIBDIR)/sysusers.d/gridwarden.conf $(DESTDIR)$(LIBDIR)/tmpfiles.d/gridwarden.conf
+	@# of enabled sites only the links are left
+	rm -f $(addprefix $(DESTDIR)/etc/systemd/system/multi-user.target.wants/,gridwarden@*.service gridwarden-detect@*.path)
 	[ ! -L $(DESTDIR)$(BINDIR)/gridwarden ] || rm -f $(DESTDIR)$(BINDIR)/gridwarden
 	[ ! -f $(HOME_OF)/pyvenv.cfg ] || rm -rf $(HOME_OF)
 	rm -rf $(CACHE)

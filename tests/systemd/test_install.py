@@ -88,6 +88,9 @@ def test_uninstalling_keeps_what_is_the_operators_unless_told(tmp_path: Path, pu
     home.mkdir(parents=True)
     (home / "pyvenv.cfg").write_text("", "utf-8")
     (tmp_path / "var/cache/gridwarden/kernel").write_text("", "utf-8")
+    enabled = tmp_path / "etc/systemd/system/multi-user.target.wants/gridwarden@north.service"
+    enabled.parent.mkdir(parents=True)
+    enabled.symlink_to(f"/{LIB}/systemd/system/gridwarden@.service")
     for _ in range(2):
         make("uninstall", tmp_path, f"PURGE={purge}")
     kept = {"etc/gridwarden/gridwarden.toml", "var/lib/gridwarden/gridwarden.db"} if purge == "0" else set()
