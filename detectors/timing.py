@@ -37,6 +37,7 @@ from detectors.groups import (
     frames_of,
     group,
     grouped,
+    runs,
     unpack,
 )
 from detectors.loss import Losses
@@ -185,7 +186,7 @@ class Timing:
         if len(np.unique(numbers[known])) < np.count_nonzero(known):
             order = np.lexsort((rows, of))
             rows, of = rows[order], of[order]
-        first = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
+        first, _ = runs(of)
         at, series = of[first], self._series
         ts = messages["ts"][rows].astype(np.int64)
         series.conv[at] = messages["conv"][rows[first]]
@@ -219,8 +220,7 @@ class Timing:
         """Judge messages that are no repetitions; ``of`` gives the series of each, equal ones together."""
         if not len(rows):
             return
-        first = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
-        counts = np.diff(np.r_[first, len(of)])
+        first, counts = runs(of)
         cyclic = np.repeat(self._series.early[of[first]] > 0, counts)
         told = self._early(messages, rows[cyclic], of[cyclic], ts[cyclic])
         told += self._rate(messages, rows, of[first], first, counts, window)
@@ -232,8 +232,8 @@ class Timing:
         if not len(rows):
             return told
         series = self._series
-        first = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
-        at, last = of[first], np.r_[first[1:], len(of)] - 1
+        first, counts = runs(of)
+        at, last = of[first], first + counts - 1
         before = np.r_[np.int64(0), ts[:-1]]
         before[first] = series.previous[at]
         gaps = (ts - before) / SECOND

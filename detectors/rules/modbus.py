@@ -67,7 +67,6 @@ class ModbusRules:
         self._known_unpaired: set[Any] = set()
         self._writers: set[str] = set()
         self._reads: set[Any] = set()
-        self._open: Bounded[int, list[int]] = Bounded(MAX_CONVS)
         self._paired: Bounded[int, int] = Bounded(MAX_OPEN)
         self._asked: Counter[int] = Counter()
         self._answered: Counter[int] = Counter()
@@ -92,7 +91,7 @@ class ModbusRules:
 
     def counters(self) -> dict[str, int]:
         """Requests forgotten because a table was full, and answers of a flood that were not looked at."""
-        return {"modbus_evicted": self._open.evicted + self._paired.evicted, "modbus_unread": self._unread}
+        return {"modbus_evicted": self._paired.evicted, "modbus_unread": self._unread}
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
