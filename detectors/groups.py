@@ -100,9 +100,8 @@ def group(keys: Ints) -> Groups:
     """Sort rows by key, keeping the order of arrival inside each."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(keys) else np.zeros(0, np.intp)
-    counts = np.diff(np.r_[starts, len(keys)])
-    return Groups(ordered[starts], order.astype(np.int64), starts.astype(np.int64), counts.astype(np.int64))
+    starts, counts = runs(ordered)
+    return Groups(ordered[starts], order.astype(np.int64), starts, counts)
 
 
 def grouped(piece: Slice) -> Groups:
@@ -113,10 +112,22 @@ def grouped(piece: Slice) -> Groups:
     return cast("Groups", made)
 
 
-def runs(numbers: Ints) -> tuple[Ints, Ints]:
-    """(first rows, sizes) of the runs of equal numbers."""
-    first = np.flatnonzero(np.r_[True, numbers[1:] != numbers[:-1]]) if len(numbers) else np.zeros(0, np.intp)
-    return first.astype(np.int64), np.diff(np.r_[first, len(numbers)]).astype(np.int64)
+def news(*columns: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Where a row differs from the one before in one of the columns; the first always does."""
+    new = np.ones(len(columns[0]), bool)
+    np.not_equal(columns[0][1:], columns[0][:-1], out=new[1:])
+    for values in columns[1:]:
+        new[1:] |= values[1:] != values[:-1]
+    return new
+
+
+def runs(*columns: npt.NDArray[Any]) -> tuple[Ints, Ints]:
+    """(first rows, sizes) of the runs of rows that are equal in all columns."""
+    first = np.flatnonzero(news(*columns))
+    sizes = np.empty_like(first)
+    np.subtract(first[1:], first[:-1], out=sizes[:-1])
+    sizes[-1:] = len(columns[0]) - first[-1:]
+    return first, sizes
 
 
 def column(values: npt.NDArray[Any], at: Ints, fill: Any) -> npt.NDArray[Any]:
@@ -143,14 +154,7 @@ def objects(rows: npt.NDArray[Any]) -> list[tuple[int, int, int, int, Any]]:
         return []
     order = np.lexsort((rows["point"], rows["kind"], rows["conv"]))
     ordered = rows[order]
-    new = np.ones(len(rows), bool)
-    new[1:] = (
-        (ordered["point"][1:] != ordered["point"][:-1])
-        | (ordered["kind"][1:] != ordered["kind"][:-1])
-        | (ordered["conv"][1:] != ordered["conv"][:-1])
-    )
-    starts = np.flatnonzero(new)
-    counts = np.diff(np.r_[starts, len(rows)])
+    starts, counts = runs(ordered["point"], ordered["kind"], ordered["conv"])
     firsts = ordered[starts]
     columns = (firsts[name].tolist() for name in ("conv", "kind", "point"))
     return list(zip(*columns, counts.tolist(), firsts, strict=True))
@@ -180,9 +184,17 @@ def is_ip(address: str) -> bool:
 OBJECT_BITS: Final = 46
 
 
+def _fits(convs: Ints, points: Ints) -> npt.NDArray[np.bool_]:
+    """Pairs that one int64 holds."""
+    fits: npt.NDArray[np.bool_] = (
+        (points >= 0) & (points >> OBJECT_BITS == 0) & (convs >= 0) & (convs < 1 << 63 - OBJECT_BITS)
+    )
+    return fits
+
+
 def _by_object(convs: Ints, points: Ints) -> npt.NDArray[np.intp]:
     """Order by conversation and point, of equal ones that of arrival; one sort where both fit one key."""
-    if int(points.min()) >= 0 and int(points.max()) >> OBJECT_BITS == 0 and int(convs.max()) < 1 << 17:
+    if bool(_fits(convs, points).all()):
         return np.argsort(convs << OBJECT_BITS | points, kind="stable")
     return np.lexsort((points, convs))
 
@@ -198,13 +210,57 @@ MAX_POINTS: Final = 200_000
 """Points of one run that get a number."""
 
 
+class Numbered:
+    """Numbers for pairs (conversation, point) in order of their coming; bounded.
+
+    Keys that fit 63 bits stand sorted, so that those of a slice are found at once; the dictionary is asked
+    for the others, and for what is new.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._known: dict[tuple[int, int], int] = {}
+        self._keys = np.zeros(0, np.int64)
+        self._numbers = np.zeros(0, np.int64)
+
+    def numbers(self, convs: Ints, points: Ints) -> Ints:
+        """The number of each pair, all different, int64 of shape (n,); -1 for those beyond the limit."""
+        fits = _fits(convs, points)
+        found = np.full(len(convs), -1, np.int64)
+        keys = convs[fits] << OBJECT_BITS | points[fits]
+        if len(self._keys):
+            at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+            found[fits] = np.where(self._keys[at] == keys, self._numbers[at], -1)
+        missing = np.flatnonzero(found < 0)
+        if len(missing):
+            pairs = zip(convs[missing].tolist(), points[missing].tolist(), strict=True)
+            before = len(self._known)
+            found[missing] = [self._number(pair) for pair in pairs]
+            new = missing[(found[missing] >= before) & fits[missing]]
+            self._sort(convs[new] << OBJECT_BITS | points[new], found[new])
+        return found
+
+    def _number(self, pair: tuple[int, int]) -> int:
+        number = self._known.get(pair)
+        if number is None and len(self._known) < self.limit:
+            number = self._known[pair] = len(self._known)
+        return -1 if number is None else number
+
+    def _sort(self, keys: Ints, numbers: Ints) -> None:
+        """Take new keys, each once, among the sorted ones."""
+        if len(keys):
+            keys, numbers = np.concatenate((self._keys, keys)), np.concatenate((self._numbers, numbers))
+            order = np.argsort(keys, kind="stable")
+            self._keys, self._numbers = keys[order], numbers[order]
+
+
 class Lens:
     """Words for the identifiers of one run, remembered; bounded as the run's own tables are."""
 
     def __init__(self, names: Names) -> None:
         self.names = names
         self._conv: dict[int, ConvKey] = {}
-        self._points: dict[tuple[int, int], int] = {}
+        self._points = Numbered(MAX_POINTS)
         self._class: dict[tuple[int, int], str] = {}
 
     def conv(self, ident: int) -> ConvKey:
@@ -235,22 +291,16 @@ class Lens:
         return cast("PointRows", made)
 
     def _number(self, points: npt.NDArray[Any]) -> PointRows:
-        points = points[np.isfinite(points["value"])]
-        if not len(points):
-            return PointRows(points, np.zeros(0, np.int64))
-        points = points[_by_object(points["conv"].astype(np.int64), points["point"])]
-        convs, objects = points["conv"], points["point"]
-        first = np.flatnonzero(np.r_[True, (convs[1:] != convs[:-1]) | (objects[1:] != objects[:-1])])
-        known = self._points
-        numbers = []
-        for key in zip(convs[first].tolist(), objects[first].tolist(), strict=True):
-            number = known.get(key)
-            if number is None:
-                number = len(known) if len(known) < MAX_POINTS else -1
-                if number >= 0:
-                    known[key] = number
-            numbers.append(number)
-        return PointRows(points, np.repeat(np.array(numbers, np.int64), np.diff(np.r_[first, len(points)])))
+        finite = np.flatnonzero(np.isfinite(points["value"]))
+        if not len(finite):
+            return PointRows(points[:0], np.zeros(0, np.int64))
+        order = _by_object(points["conv"][finite].astype(np.int64), points["point"][finite])
+        points = points[finite[order]]
+        first, sizes = runs(points["conv"], points["point"])
+        heads = points[first]
+        return PointRows(
+            points, np.repeat(self._points.numbers(heads["conv"].astype(np.int64), heads["point"]), sizes)
+        )
 
     def link(self, ident: int) -> str:
         """A conversation in a few words: ``10.0.0.1 to 10.0.0.2 (modbus unit 1)``."""

@@ -34,6 +34,9 @@ ROUTER_ADDRESSES: Final = 4
 """A MAC address that sends for more IP addresses than this is a router's; its hosts stand alone."""
 
 
+ENOUGH: Final = 50_000
+"""Rows that are counted at once."""
+
 MAX_KINDS: Final = 200_000
 """Kinds of message over all conversations; a flood of invented ones is counted under what came first."""
 
@@ -45,35 +48,64 @@ class Inventory:
     ----------
     messages, malformed : int
     points : set of (proto, point)
-        Bounded by ``point_limit``; ``points_refused`` counts batches that found it full.
+        Bounded by ``point_limit``.
     """
 
     def __init__(self, decoded: Decoded, point_limit: int = 200_000) -> None:
         self.decoded = decoded
         self.messages = 0
-        self.malformed = 0
         self.point_limit = point_limit
-        self.points: set[tuple[int, int]] = set()
+        self._malformed = 0
+        self._points: set[tuple[int, int]] = set()
         self._kinds: dict[tuple[int, int, int], int] = {}
+        self._waiting: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
+        self._rows = 0
         self._conversations: dict[int, list[int]] = {}
         self._frames: dict[int, int] = {}
         self._protocols: dict[int, int] = {}
         self._roles: dict[int, dict[int, int]] = {}  # by endpoint and protocol
 
     def add(self, batch: MessageBatch) -> None:
-        """Count one batch."""
-        rows = batch.messages
-        if not len(rows):
+        """Take one batch; sparse ones are counted together, which costs as much as counting one."""
+        if not len(batch.messages):
             return
-        self.messages += len(rows)
-        self.malformed += int((rows["flags"] & int(Flag.MALFORMED) != 0).sum())
+        self.messages += len(batch.messages)
+        self._waiting.append((batch.messages, batch.points))
+        self._rows += len(batch.messages) + len(batch.points)
+        if self._rows >= ENOUGH:
+            self._count()
+
+    @property
+    def malformed(self) -> int:
+        """Messages that their decoder found broken."""
+        self._count()
+        return self._malformed
+
+    @property
+    def points(self) -> set[tuple[int, int]]:
+        """(proto, point) seen."""
+        self._count()
+        return self._points
+
+    def _count(self) -> None:
+        if not self._waiting:
+            return
+        messages, points = zip(*self._waiting, strict=True)
+        self._waiting, self._rows = [], 0
+        rows = messages[0] if len(messages) == 1 else np.concatenate(messages)
+        self._malformed += int((rows["flags"] & int(Flag.MALFORMED) != 0).sum())
         self._add_kinds(rows)
         self._add_conversations(rows)
         self._add_frames(rows)
-        if len(batch.points) and len(self.points) < self.point_limit:
-            for proto in np.unique(batch.points["proto"]).tolist():
-                own = np.unique(batch.points["point"][batch.points["proto"] == proto])
-                self.points.update((proto, point) for point in own.tolist())
+        for part in points:
+            self._add_points(part)
+
+    def _add_points(self, rows: npt.NDArray[Any]) -> None:
+        if not len(rows) or len(self._points) >= self.point_limit:
+            return
+        for proto in np.unique(rows["proto"]).tolist():
+            own = np.unique(rows["point"][rows["proto"] == proto])
+            self._points.update((proto, point) for point in own.tolist())
 
     def _add_kinds(self, rows: npt.NDArray[Any]) -> None:
         keys, counts = np.unique(_packed(rows["conv"], rows["role"], rows["kind"]), return_counts=True)
@@ -108,6 +140,7 @@ class Inventory:
 
     def protocols(self) -> list[ProtocolRow]:
         """Most frames first. ``packets`` counts frames that hold at least one message of it."""
+        self._count()
         names = self.decoded.names
         counters = self.decoded.native.counters
         rows: dict[str, ProtocolRow] = {}
@@ -128,6 +161,7 @@ class Inventory:
 
     def conversations(self) -> list[ConversationRow]:
         """Busiest first."""
+        self._count()
         names = self.decoded.names
         rows: dict[int, ConversationRow] = {}
         for (conv, _, kind), count in self._kinds.items():
@@ -161,6 +195,7 @@ class Inventory:
 
     def assets(self) -> list[AssetRow]:
         """Devices that sent something: one per MAC address with its IP addresses, routers apart."""
+        self._count()
         names = self.decoded.names
         hosts = self.decoded.native.hosts()
         by_mac: dict[int, list[int]] = {}

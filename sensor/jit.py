@@ -31,7 +31,6 @@ SOURCES: Final = (
     "wire/*.py",
     "track/*.py",
     "capture/*.py",
-    "features/*.py",
 )
 KEPT: Final = 3
 """Folders of other versions that stay; the oldest go."""

@@ -55,25 +55,27 @@ class Samples:
 
     def add(self, points: npt.NDArray[Any]) -> None:
         """Take the points of a batch."""
-        finite = points[np.isfinite(points["value"])]
-        self._take(self._some(np.array(finite[list(_VALUE.names or ())], _VALUE), self._share))
+        self._take(points, self._some(np.flatnonzero(np.isfinite(points["value"])), self._share))
         while self._count > self._limit:
             self._share /= 2
-            kept = self._some(np.concatenate(self._parts), 0.5)
+            rows = self.rows()
             self._parts, self._count = [], 0
-            self._take(kept)
+            self._take(rows, self._some(np.arange(len(rows)), 0.5))
 
     def rows(self) -> npt.NDArray[Any]:
         """Everything kept, in order of arrival."""
         return np.concatenate(self._parts) if self._parts else np.zeros(0, _VALUE)
 
-    def _take(self, rows: npt.NDArray[Any]) -> None:
-        if len(rows):
-            self._parts.append(rows)
-            self._count += len(rows)
+    def _take(self, points: npt.NDArray[Any], at: npt.NDArray[np.intp]) -> None:
+        if len(at):
+            kept = np.empty(len(at), _VALUE)
+            for name in _VALUE.names or ():
+                kept[name] = points[name][at]
+            self._parts.append(kept)
+            self._count += len(at)
 
-    def _some(self, rows: npt.NDArray[Any], share: float) -> npt.NDArray[Any]:
-        return rows if share >= 1.0 else rows[self._random.random(len(rows)) < share]
+    def _some(self, at: npt.NDArray[np.intp], share: float) -> npt.NDArray[np.intp]:
+        return at if share >= 1.0 else at[self._random.random(len(at)) < share]
 
 
 def run_detect(

@@ -16,6 +16,7 @@ a later frame, and there are slices without frames. A file never does that.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -70,12 +71,14 @@ class Slicer:
         borders, lost = np.flatnonzero(np.diff(numbers)) + 1, batch.lost
         if lost is not None:
             borders = np.union1d(borders, np.flatnonzero(lost[1:]) + 1)
-        for first, last in zip(np.r_[0, borders], np.r_[borders, len(numbers)], strict=True):
-            low, high = np.searchsorted(position, [first, last])
+        borders = np.concatenate(([0], borders, [len(numbers)]))
+        rows = np.searchsorted(position, borders).tolist()
+        owners = np.ascontiguousarray(points["message"])
+        for at, (first, last) in enumerate(pairwise(borders.tolist())):
             yield from self._enter(int(numbers[first]))
             self._lost += int(lost[first]) if lost is not None else 0
-            self._packets += int(last - first)
-            yield from self._add(messages, points, int(low), int(high))
+            self._packets += last - first
+            yield from self._add(messages, points, owners, rows[at], rows[at + 1])
         self._lost += batch.lost_after
 
     def close(self) -> Iterator[Slice]:
@@ -106,7 +109,7 @@ class Slicer:
     def _late(self, messages: npt.NDArray[Any], points: npt.NDArray[Any]) -> Iterator[Slice]:
         if self._number is None:  # nothing has been seen since the start: their own time must do
             self._number = int(messages["ts"][0]) // self.length if len(messages) else None
-        yield from self._add(messages, points, 0, len(messages))
+        yield from self._add(messages, points, points["message"], 0, len(messages))
 
     def _tick(self, clock: int) -> Iterator[Slice]:
         """Time passed without frames up to ``clock``; 0 or a time that has been says nothing."""
@@ -120,11 +123,12 @@ class Slicer:
         self._number = number
 
     def _add(
-        self, messages: npt.NDArray[Any], points: npt.NDArray[Any], low: int, high: int
+        self, messages: npt.NDArray[Any], points: npt.NDArray[Any], owners: Ints, low: int, high: int
     ) -> Iterator[Slice]:
+        """Take messages ``low`` to ``high`` and their points; ``owners`` is ``points["message"]``."""
         while low < high:
             take = min(high - low, self.limit - self._rows)
-            begin, end = np.searchsorted(points["message"], [low, low + take])
+            begin, end = np.searchsorted(owners, [low, low + take])
             part = points[begin:end].copy()
             part["message"] += self._rows - low
             self._parts.append((messages[low : low + take], part))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Finding, Level, Reading, Slice
-from detectors.groups import frames_of
+from detectors.groups import frames_of, runs
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -46,6 +46,19 @@ class Bounded(Generic[K, V]):
             self.evicted += 1
         return value
 
+    def first(self, keys: list[K], values: list[V]) -> list[V | None]:
+        """What each key had; those that had nothing get their value. Nothing counts as used by that."""
+        entries = self._entries
+        if len(set(keys)) < len(keys):
+            return [self.first([key], [value])[0] for key, value in zip(keys, values, strict=True)]
+        before = [entries.get(key) for key in keys]
+        new = zip(keys, values, before, strict=True)
+        entries.update((key, value) for key, value, had in new if had is None)
+        while len(entries) > self.limit:
+            entries.popitem(last=False)
+            self.evicted += 1
+        return before
+
     def drop(self, key: K) -> None:
         """Forget one entry."""
         self._entries.pop(key, None)
@@ -69,9 +82,11 @@ def protocol_numbers(piece: Slice, proto: int) -> npt.NDArray[np.intp]:
     if parts is None:
         protos = piece.messages["proto"]
         order = np.argsort(protos, kind="stable")
-        ordered = protos[order]
-        borders = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-        parts = {int(protos[part[0]]): part for part in np.split(order, borders) if len(part)}
+        first, sizes = runs(protos[order])
+        parts = {
+            int(protos[order[at]]): order[at : at + size]
+            for at, size in zip(first.tolist(), sizes.tolist(), strict=True)
+        }
         piece.cache["protocols"] = parts
     numbers: npt.NDArray[np.intp] = parts.get(proto, _NONE)
     return numbers
@@ -82,7 +97,8 @@ def by_conversation(rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
     if not len(rows):
         return []
     rows = rows[np.argsort(rows["conv"], kind="stable")]
-    return np.split(rows, np.flatnonzero(np.diff(rows["conv"])) + 1)
+    first, sizes = runs(rows["conv"])
+    return [rows[at : at + size] for at, size in zip(first.tolist(), sizes.tolist(), strict=True)]
 
 
 def thinned(rows: npt.NDArray[Any], limit: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -93,9 +109,8 @@ def thinned(rows: npt.NDArray[Any], limit: int) -> tuple[npt.NDArray[Any], npt.N
     if len(rows) <= limit:
         return rows, rows[:0]
     order = np.argsort(rows["conv"], kind="stable")
-    convs = rows["conv"][order]
-    first = np.flatnonzero(np.r_[True, convs[1:] != convs[:-1]])
-    rank = np.arange(len(rows)) - np.repeat(first, np.diff(np.r_[first, len(rows)]))
+    first, sizes = runs(rows["conv"][order])
+    rank = np.arange(len(rows)) - np.repeat(first, sizes)
     keep = np.ones(len(rows), bool)
     keep[order] = rank < limit
     return rows[keep], rows[~keep]

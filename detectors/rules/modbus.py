@@ -174,13 +174,9 @@ class ModbusRules:
         """Two answers in new TCP bytes to one request."""
         answers, left = thinned(rows[(rows["role"] == Role.SERVER) & (rows["state"] >= 0)], MAX_READ)
         requests = answers["state"].astype(np.int64) * 64 + answers["seq"] % 64
-        again = []
-        for at, (request, number) in enumerate(zip(requests.tolist(), answers["seq"].tolist(), strict=True)):
-            before = self._paired.get(request)
-            if before is None:
-                self._paired.put(request, number)
-            elif before == number >= 0:
-                again.append(at)
+        numbers = answers["seq"].tolist()
+        before = self._paired.first(requests.tolist(), numbers)
+        again = [at for at, number in enumerate(numbers) if before[at] == number >= 0]
         self._unread += len(left)
         found += [self._second_response(answers[at : at + 1]) for at in again]
 

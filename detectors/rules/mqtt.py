@@ -13,9 +13,9 @@ import numpy as np
 
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import Lens
+from detectors.groups import Lens, runs
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import Openings, ProtocolRules, Rows, Rule, grouped, has, one
+from detectors.rules.shared import Openings, ProtocolRules, Rows, Rule, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "mqtt"
@@ -66,16 +66,28 @@ class MqttRules(ProtocolRules):
 
     def _order(self, rows: Rows) -> None:
         """CONNECT comes first on a connection, and once."""
-        for mine in grouped(rows, "stream"):
-            stream, connects = int(mine[0]["stream"]), np.flatnonzero(mine["kind"] == CONNECT)
+        rows = rows[np.argsort(rows["stream"], kind="stable")]
+        first, sizes = runs(rows["stream"])
+        if not len(first):
+            return
+        connects = np.add.reduceat((rows["kind"] == CONNECT).astype(np.int64), first)
+        columns = (rows["stream"][first], first, sizes, connects)
+        for stream, at, size, some in zip(*(values.tolist() for values in columns), strict=True):
             state = self._streams.get(stream)
-            lost = not self.opened(stream) or has(mine[:1], Flag.MIDSTREAM | Flag.GAP)[0]
-            if state is None and not lost and int(mine[0]["kind"]) not in (CONNECT, -1):
-                self._wrong(mine[:1], f"{self.kind(mine[0])} before CONNECT", "CONNECT first")
-            again = connects if state == CONNECT else connects[1:]
-            if len(again):
-                self._wrong(mine[again], "a second CONNECT on one connection", "one CONNECT")
-            self._streams.put(stream, CONNECT if len(connects) else state or 0)
+            if state is None or some:
+                state = self._connection(rows[at : at + size], stream, state)
+            self._streams.put(stream, state)
+
+    def _connection(self, mine: Rows, stream: int, state: int | None) -> int:
+        """A connection's first packets, or some with CONNECT among them; what is known of it now."""
+        connects = np.flatnonzero(mine["kind"] == CONNECT)
+        lost = not self.opened(stream) or has(mine[:1], Flag.MIDSTREAM | Flag.GAP)[0]
+        if state is None and not lost and int(mine[0]["kind"]) not in (CONNECT, -1):
+            self._wrong(mine[:1], f"{self.kind(mine[0])} before CONNECT", "CONNECT first")
+        again = connects if state == CONNECT else connects[1:]
+        if len(again):
+            self._wrong(mine[again], "a second CONNECT on one connection", "one CONNECT")
+        return CONNECT if len(connects) else state or 0
 
     def _wrong(self, rows: Rows, what: str, expected: str) -> None:
         text = f"{self.host(rows[0]['src'])} sent {what} to {self.host(rows[0]['dst'])}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import Lens
+from detectors.groups import Lens, runs
 from detectors.rules.shared import ProtocolRules, Rows, Rule, among, grouped, has
 from grid_profiles.vocabulary import Flag, Role
 
@@ -107,15 +107,26 @@ class OpcuaRules(ProtocolRules):
 
     def _sequence(self, rows: Rows) -> None:
         """Sequence numbers of a channel that repeat or go back in new TCP bytes."""
-        for mine in grouped(rows, "stream", "role", "aux"):
-            key = (int(mine[0]["stream"]), int(mine[0]["role"]), int(mine[0]["aux"]))
-            before = self._numbers.get(key)
-            numbers = mine["seq"].astype(np.int64)
-            old = np.r_[numbers[0] - 1 if before is None else before, numbers[:-1]]
-            back = (numbers <= old) & ~((old >= WRAP_FROM) & (numbers < WRAP_TO)) & ~has(mine, Flag.LATE)
-            self._numbers.put(key, int(numbers[-1]) if not back.any() else int(max(numbers.max(), old[0])))
-            if back.any():
-                self._gone_back(mine[back], int(old[back][0]))
+        rows = rows[np.lexsort((rows["aux"], rows["role"], rows["stream"]))]
+        columns = [rows[name] for name in ("stream", "role", "aux")]
+        first, sizes = runs(*columns)
+        numbers = rows["seq"].astype(np.int64)
+        old = np.empty_like(numbers)
+        old[1:] = numbers[:-1]
+        keys = list(zip(*(values[first].tolist() for values in columns), strict=True))
+        before = [self._numbers.get(key) for key in keys]
+        begun = (numbers[first] - 1).tolist()
+        old[first] = [start if last is None else last for start, last in zip(begun, before, strict=True)]
+        back = (numbers <= old) & ~((old >= WRAP_FROM) & (numbers < WRAP_TO)) & ~has(rows, Flag.LATE)
+        top = np.maximum(np.maximum.reduceat(numbers, first), old[first]) if len(first) else numbers
+        wrong = np.logical_or.reduceat(back, first) if len(first) else back
+        last = np.where(wrong, top, numbers[first + sizes - 1])
+        for key, number in zip(keys, last.tolist(), strict=True):
+            self._numbers.put(key, number)
+        for at in np.flatnonzero(wrong).tolist():
+            mine = np.arange(first[at], first[at] + sizes[at])
+            odd = mine[back[mine]]
+            self._gone_back(rows[odd], int(old[odd[0]]))
 
     def _gone_back(self, rows: Rows, before: int) -> None:
         row: Any = rows[0]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import REPEATED, SECOND, Lens
+from detectors.groups import REPEATED, SECOND, Lens, news, runs
 from detectors.loss import Losses
 from detectors.rules.common import Bounded, message_finding, protocol_rows
 
@@ -382,11 +382,9 @@ def grouped(rows: Rows, *columns: str) -> list[Rows]:
     if len(rows) < 2:
         return [rows] if len(rows) else []
     rows = rows[np.lexsort([rows[name] for name in reversed(columns)])]
-    new = np.zeros(len(rows) - 1, bool)
-    for name in columns:
-        new |= rows[name][1:] != rows[name][:-1]
-    cuts = np.flatnonzero(new)[:MAX_GROUPS] + 1
-    return np.split(rows, cuts)[:MAX_GROUPS]
+    first, sizes = runs(*(rows[name] for name in columns))
+    parts = zip(first[:MAX_GROUPS].tolist(), sizes[:MAX_GROUPS].tolist(), strict=True)
+    return [rows[at : at + size] for at, size in parts]
 
 
 def changes(rows: Rows, *columns: str) -> Rows:
@@ -397,11 +395,7 @@ def changes(rows: Rows, *columns: str) -> Rows:
     if not len(rows):
         return rows
     ordered = rows[np.argsort(rows["conv"], kind="stable")]
-    keep = np.ones(len(rows), bool)
-    keep[1:] = ordered["conv"][1:] != ordered["conv"][:-1]
-    for name in columns:
-        keep[1:] |= ordered[name][1:] != ordered[name][:-1]
-    return ordered[keep]
+    return ordered[news(ordered["conv"], *(ordered[name] for name in columns))]
 
 
 def among(values: Rows, codes: Collection[int]) -> npt.NDArray[np.bool_]:

@@ -35,7 +35,7 @@ import pandas as pd
 from numpy.lib.recfunctions import repack_fields
 
 from detectors.base import Slice
-from detectors.groups import REPEATED, SECOND, Lens, column, pack, runs
+from detectors.groups import REPEATED, SECOND, Lens, column, news, pack, runs
 from detectors.tables import FEATURES
 from grid_profiles.vocabulary import DANGEROUS, Flag, KindClass, Role
 
@@ -115,14 +115,15 @@ class Windower:
     def _value_changes(self, piece: Slice) -> None:
         """Count, per conversation, values that differ from the one before of the same point."""
         points, numbers = self.lens.points(piece)
-        points, numbers = points[numbers >= 0], numbers[numbers >= 0]
+        if numbers.min(initial=0) < 0:
+            points, numbers = points[numbers >= 0], numbers[numbers >= 0]
         if not len(points):
             return
         self._last = column(self._last, numbers, np.nan)
         values = points["value"]
         first, sizes = runs(numbers)
         before = self._last[numbers[first]]
-        changed = np.r_[False, values[1:] != values[:-1]]
+        changed = news(values)
         changed[first] = ~np.isnan(before) & (before != values[first])
         compared = np.ones(len(values), np.int64)
         compared[first] = ~np.isnan(before)
@@ -279,7 +280,7 @@ def _distinct(
         return np.zeros(n)
     order = np.lexsort((mine, owner))
     mine, owner = mine[order], owner[order]
-    new = np.r_[True, (np.diff(owner) != 0) | (np.diff(mine) != 0)]
+    new = news(owner, mine)
     return np.bincount(owner[new], minlength=n).astype(np.float64)
 
 
