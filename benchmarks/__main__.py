@@ -61,7 +61,7 @@ def _write_made_up(folder: Path, packets: int, tshark_packets: int, mix: str) ->
     KINDS[mix](small, tshark_packets)
     KINDS[mix](learning, max(packets // 4, 50_000))
     _learn(learning, baseline)
-    arguments = {stage: [str(large)] for stage in ("read", "native", *installed())}
+    arguments = {stage: [str(large)] for stage in ("read", "native", "aggregate", *installed())}
     arguments["detect"] = [str(large), str(baseline)]
     arguments["tshark_fields"] = [str(small)]
     return arguments
@@ -76,7 +76,7 @@ def _write_mixes(folder: Path, packets: int, tshark_packets: int, mix: str) -> d
     write_mix(learning, NATIVE, 20_000)
     baseline = folder / "site.baseline"
     _learn(learning, baseline)
-    arguments = {stage: [str(large)] for stage in ("read", "native")}
+    arguments = {stage: [str(large)] for stage in ("read", "native", "aggregate")}
     arguments["detect"] = [str(large), str(baseline)]
     for stage in HUNDRED_THOUSAND:
         arguments[stage] = [str(middle)]

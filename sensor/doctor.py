@@ -27,7 +27,7 @@ TOO_LITTLE_DISK: Final = 64 << 20
 _BUILT: Final = 1_700_000_000
 """A clock before late 2023 is wrong: this program did not exist."""
 
-_PACKAGES: Final = ("numpy", "numba", "pandas", "pyod", "pyshark", "pyarrow")
+_PACKAGES: Final = ("numpy", "numba", "pandas", "pyod", "pyshark")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _tshark() -> Check:
     path = shutil.which("tshark")
     install = "sudo apt-get install tshark"
     if path is None:
-        found = "not installed; Modbus, IEC 60870-5-104 and GOOSE work without it, other protocols do not"
+        found = "not installed; protocols with a native decoder work without it, others are only counted"
         return Check("tshark", WARN, found, install)
     words = _run(path, "--version").split()
     text = next((word.rstrip(".") for word in words if word[0].isdigit() and "." in word), "")

@@ -109,7 +109,7 @@ def run_detect(
     began = time.monotonic()
     inventory, samples = Inventory(decoded), Samples()
     detection = Detection(decoded.names, baseline)
-    for alert in detection.run(_tap(decoded, inventory, samples)):
+    for alert in detection.run(tap(decoded, inventory, samples)):
         if on_alert is not None:
             on_alert(alert)
     if decoded.first is None and decoded.problems:
@@ -123,7 +123,7 @@ def run_detect(
     return result
 
 
-def _tap(batches: Iterable[MessageBatch], inventory: Inventory, samples: Samples) -> Iterator[MessageBatch]:
+def tap(batches: Iterable[MessageBatch], inventory: Inventory, samples: Samples) -> Iterator[MessageBatch]:
     """Pass batches on, and count what goes by."""
     for batch in batches:
         inventory.add(batch)

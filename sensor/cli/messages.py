@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -43,12 +44,14 @@ def command(
     \b
     Examples:
       gridwarden messages station.pcapng --protocol iec104 | less -S
-      gridwarden messages station.pcapng -o messages.parquet
+      gridwarden messages station.pcapng -o messages.parquet   # pip install 'gridwarden[parquet]'
       gridwarden messages station.pcapng --engine tshark --format jsonl | jq .kind_name
     """
     style = style or _style(output)
     if style == "parquet" and output is None:
         raise UsageError("parquet is binary: name a file with -o FILE.parquet")
+    if style == "parquet" and find_spec("pyarrow") is None:
+        raise MissingToolError("parquet needs pyarrow: pip install 'gridwarden[parquet]', or --format csv")
     try:
         target: Any = output.open("wb") if output else sys.stdout.buffer
     except OSError as error:
