@@ -84,6 +84,7 @@ def run_detect(
     captures: Sequence[str],
     name: str = "",
     on_alert: Callable[[Alert], None] | None = None,
+    through: Callable[[Iterable[MessageBatch]], Iterable[MessageBatch]] | None = None,
 ) -> Result:
     """Hold captures against a baseline.
 
@@ -98,6 +99,8 @@ def run_detect(
         Name of the baseline for the report.
     on_alert : callable, optional
         Told each alert once, when it closes: nothing can extend it any more. Its incident is not known yet.
+    through : callable, optional
+        Changes the batches before they are judged.
 
     Raises
     ------
@@ -109,7 +112,8 @@ def run_detect(
     began = time.monotonic()
     inventory, samples = Inventory(decoded), Samples()
     detection = Detection(decoded.names, baseline)
-    for alert in detection.run(tap(decoded, inventory, samples)):
+    batches = tap(decoded, inventory, samples)
+    for alert in detection.run(through(batches) if through else batches):
         if on_alert is not None:
             on_alert(alert)
     if decoded.first is None and decoded.problems:

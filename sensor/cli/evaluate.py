@@ -43,6 +43,12 @@ class Reading:
     "--approve-commands", is_flag=True, help="With --manifest: approve the commands seen while learning."
 )
 @click.option(
+    "--compare",
+    "comparing",
+    is_flag=True,
+    help="With --manifest: beside each part of the detection, strangers in disguise, and trivial detectors.",
+)
+@click.option(
     "--min-level",
     type=click.Choice(LEVEL_NAMES),
     default="notice",
@@ -65,6 +71,7 @@ def command(
     manifest: Path | None,
     scenario: tuple[str, ...],
     approve_commands: bool,
+    comparing: bool,
     min_level: str,
     grace: float,
     as_json: bool,
@@ -81,6 +88,7 @@ def command(
       gridwarden evaluate attack.pcap --labels attack.labels.csv -b station.baseline
       gridwarden evaluate attack.pcap --labels attack.labels.csv -b station.baseline --json | jq .recall
       gridwarden evaluate --manifest corpus/manifest.csv --scenario modbus-lemay
+      gridwarden evaluate --manifest corpus/manifest.csv --compare
     """
     from detectors.base import Level
     from sensor.evaluate import Rule
@@ -92,8 +100,18 @@ def command(
             raise UsageError(
                 "--manifest names captures and labels itself; give either it or CAP with --labels"
             )
+        if comparing:
+            if baseline_file is not None:
+                raise UsageError("--compare learns by itself, for the trivial detectors too: leave -b out")
+            from sensor.cli.comparing import compare
+            from sensor.manifest import read_manifest
+
+            compare(read_manifest(manifest, scenario), approve_commands, rule, engine, profiles, as_json)
+            return
         _collection(manifest, scenario, baseline_file, approve_commands, rule, reading, as_json)
         return
+    if comparing:
+        raise UsageError("--compare needs --manifest: it learns and evaluates a whole collection")
     if not captures or labels is None or baseline_file is None:
         raise UsageError("give CAP, --labels and -b, or --manifest; see gridwarden evaluate --help")
     _single(captures, labels, baseline_file, rule, reading, as_json)
