@@ -1,0 +1,207 @@
+"""Is the budget of false alarms kept? ``python -m benchmarks.calibration [NAME=CAPTURE,CAPTURE …]``.
+
+Each normal capture (or several of one site) is cut in two halves by time. One half is learned, the other
+judged, then the other way round, with budgets of 0.1, 1 and 10 false alarms a day. Every incident from
+*notice* up on the judged half is false. Beside captures there is made-up traffic of a small station whose
+clocks wander and whose devices answer late now and then, eight hours with each seed.
+
+Prints a table in Markdown and draws ``docs/calibration.svg``: false incidents a day, with exact 95 %
+intervals, against the budget.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+import numpy as np
+
+from benchmarks import payloads as p
+from benchmarks.generate import write
+from benchmarks.sources import SECOND, Host, Piece, Source, Times
+from sensor.capture.pcapfile import CaptureFile
+from sensor.capture.pcapwrite import CaptureWriter
+from sensor.evaluate import evaluate
+from sensor.frames import LINK_ETHERNET
+
+BUDGETS: Final = (0.1, 1.0, 10.0)
+HOURS: Final = 8
+DAY: Final = 24.0
+PLOT: Final = Path(__file__).resolve().parents[1] / "docs" / "calibration.svg"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """False incidents of one set at one budget, over both directions."""
+
+    name: str
+    budget: float
+    false: int
+    hours: float
+    rate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Wandering:
+    """A source whose time wanders: noise with heavy tails at every second, straight lines between.
+
+    Steps stay below half a second, so that the order of frames is kept.
+    """
+
+    source: Source
+    seed: int
+    scale: float = 0.002
+
+    def frames(self, begin: int, end: int) -> Iterable[Piece]:
+        """Frames of the interval; those that wandered out of it stay with it."""
+        for times, frames in self.source.frames(begin, end):
+            yield times + self._noise(times).astype(np.int64), frames
+
+    def _noise(self, times: Times) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        seconds = np.arange(int(times.min(initial=0)) // SECOND, int(times.max(initial=0)) // SECOND + 2)
+        draws = np.array([np.random.default_rng((self.seed, int(s))).standard_t(3) for s in seconds])
+        return np.interp(times / SECOND, seconds, np.clip(draws * self.scale, -0.4, 0.4) * SECOND)
+
+
+def small_station(seed: int) -> list[Source]:
+    """Four devices in IEC 104 and Modbus, four GOOSE publishers, NTP and ARP."""
+    rng = np.random.default_rng((seed, 9))
+    scada, clock = Host(10), Host(1)
+    sources: list[Source] = [p.GoosePublisher(number, seed) for number in range(1, 5)]
+    for number in range(4):
+        device, phase = Host(100 + number), int(rng.integers(SECOND))
+        sources.append(p.iec104(scada, device, 2 * SECOND, phase, 41_000 + number))
+        sources.append(p.modbus(scada, device, 2 * SECOND, phase, sport=40_000 + number))
+        sources.append(p.ntp(device, clock, 64 * SECOND, phase))
+        sources.append(p.arp(scada, device, 60 * SECOND, phase))
+    return [Wandering(source, 100 * seed + number) for number, source in enumerate(sources)]
+
+
+def made_up(folder: Path, seed: int, hours: float) -> Path:
+    """A capture of the small station."""
+    path = folder / f"made-up-{seed}.pcap"
+    packets = int(hours * 3600 * 24)  # about 24 frames a second
+    write(path, small_station(seed), packets)
+    return path
+
+
+def halves(captures: Sequence[Path], folder: Path) -> tuple[Path, Path]:
+    """The frames of some captures before and after the middle of their time."""
+    spans = [(batch.ts.min(), batch.ts.max()) for path in captures for batch in CaptureFile(path).batches()]
+    middle = (min(low for low, _ in spans) + max(high for _, high in spans)) // 2
+    made = folder / "first.pcap", folder / "second.pcap"
+    with made[0].open("wb") as one, made[1].open("wb") as other:
+        first, second = CaptureWriter(one, LINK_ETHERNET), CaptureWriter(other, LINK_ETHERNET)
+        for path in captures:
+            for batch in CaptureFile(path).batches():
+                first.write(batch.take(batch.ts < middle))
+                second.write(batch.take(batch.ts >= middle))
+    return made
+
+
+def measure(name: str, captures: Sequence[Path]) -> list[Outcome]:
+    """One set: learn one half, judge the other, both ways, at every budget."""
+    from sensor.engines import open_engine
+    from sensor.pipeline import learn
+    from sensor.run import run_detect
+
+    false, hours = dict.fromkeys(BUDGETS, 0), dict.fromkeys(BUDGETS, 0.0)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = halves(captures, Path(folder))
+        for known, judged in (parts, parts[::-1]):
+            decoded = open_engine([str(known)], "native")
+            baseline = learn(decoded, decoded.names)
+            baseline.approve(None, "calibration", "commands of normal operation", "")
+            for budget in BUDGETS:
+                baseline.params["false_alarms_per_day"] = budget
+                result = run_detect(open_engine([str(judged)], "native"), baseline, [str(judged)])
+                found = evaluate(result, [])
+                false[budget] += found.false_incidents
+                hours[budget] += found.hours
+                print(
+                    f"{name}: budget {budget:g}: {found.false_incidents} in {found.hours:.2f} h", flush=True
+                )
+                for alert in result.alerts:
+                    if alert.level != "info":
+                        print(f"    {alert.level} {alert.rule}: {alert.summary[:120]}", flush=True)
+    return [outcome(name, budget, false[budget], hours[budget]) for budget in BUDGETS]
+
+
+def outcome(name: str, budget: float, false: int, hours: float) -> Outcome:
+    """With the exact interval of a Poisson rate (Garwood)."""
+    from sensor.evaluate import poisson_interval
+
+    days = hours / DAY
+    low, high = poisson_interval(false, days) or (0.0, float("inf"))
+    return Outcome(name, budget, false, hours, false / days, low, high)
+
+
+def markdown(outcomes: Sequence[Outcome]) -> str:
+    """The table of docs/evaluation.md."""
+    rows = [
+        "| set | hours judged | budget a day | false incidents | a day | 95 % interval |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    rows += [
+        f"| {o.name} | {o.hours:.2f} | {o.budget:g} | {o.false} | {o.rate:.2g} | {o.low:.2g} … {o.high:.3g} |"
+        for o in outcomes
+    ]
+    return "\n".join(rows)
+
+
+def draw(outcomes: Sequence[Outcome], path: Path) -> None:
+    """Rates against budgets, logarithmic; a rate of none stands on the lower edge."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "gridwarden"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7.2, 4.2))
+    names = list(dict.fromkeys(o.name for o in outcomes))
+    floor = 0.03
+    for place, name in enumerate(names):
+        own = [o for o in outcomes if o.name == name]
+        shift = 1.12 ** (place - len(names) / 2)
+        rates = [max(o.rate, floor) for o in own]
+        errors = [[rate - max(min(o.low, rate), floor) for o, rate in zip(own, rates, strict=True)],
+                  [o.high - rate for o, rate in zip(own, rates, strict=True)]]  # fmt: skip
+        axes.errorbar(
+            [o.budget * shift for o in own], rates, errors, fmt="o", ms=4, capsize=2, lw=1, label=name
+        )
+    axes.plot([0.03, 30], [0.03, 30], color="0.5", lw=1, ls="--", label="budget")
+    axes.set(xscale="log", yscale="log", xlim=(0.05, 20), ylim=(floor * 0.8, None))
+    axes.set(xlabel="budget, false alarms a day", ylabel="false incidents a day (95 %)")
+    axes.legend(fontsize=7, loc="upper left", frameon=False)
+    axes.grid(alpha=0.25)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+@click.command()
+@click.argument("sets", nargs=-1)
+@click.option("--seeds", default=2, show_default=True, help="Made-up captures.")
+@click.option("--hours", default=float(HOURS), show_default=True, help="Length of each.")
+@click.option("--plot", type=click.Path(path_type=Path), default=PLOT)
+def main(sets: tuple[str, ...], seeds: int, hours: float, plot: Path) -> None:
+    """Measure all sets; ``NAME=CAPTURE,CAPTURE`` names one."""
+    outcomes: list[Outcome] = []
+    for text in sets:
+        name, _, files = text.rpartition("=")
+        captures = [Path(file) for file in files.split(",")]
+        outcomes += measure(name or captures[0].stem, captures)
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(1, seeds + 1):
+            outcomes += measure(f"made up, seed {seed}", [made_up(Path(folder), seed, hours)])
+    print(markdown(outcomes))
+    draw(outcomes, plot)
+
+
+if __name__ == "__main__":
+    main()
