@@ -60,6 +60,8 @@ class Decoded:
         With ``problems`` (what could not be read) once iterated.
     native : NativeEngine
         Its counters and hosts, valid when the iteration has ended.
+    farewell : float or None
+        Live: seconds for which the end waits for tshark's last rows; None for as long as they may take.
     notes : list of str
         What else limits the view: tshark missing, crashed or hung.
     on_progress : callable or None
@@ -85,6 +87,7 @@ class Decoded:
         self.native = NativeEngine(self.names, copies)
         self.copies, self._profiles = copies, profiles
         self.beside: Beside | None = None
+        self.farewell: float | None = None
         self.notes: list[str] = []
         self.on_progress: Callable[[float], None] | None = None
         self.stop: Callable[[], None] | None = None
@@ -180,7 +183,7 @@ class Decoded:
         if find_tshark() is None:
             self._note(LIVE_NOTE)
             return
-        self.beside = Beside(self.names, self._profiles)
+        self.beside = Beside(self.names, self._profiles, self.farewell)
         self.beside.start()
 
     def _tell_counters(self) -> None:

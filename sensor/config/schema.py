@@ -68,6 +68,7 @@ class DetectConfig:
 
     slice_ms: int = 0
     alerts_per_day: int = 20_000
+    tshark: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +285,7 @@ def _detect(section: Section) -> DetectConfig:
     detect = DetectConfig(
         slice_ms=length,
         alerts_per_day=section.integer("alerts_per_day", plain.alerts_per_day, 10, 1_000_000),
+        tshark=section.boolean("tshark", plain.tshark),
     )
     section.done()
     return detect

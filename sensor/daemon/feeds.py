@@ -182,6 +182,7 @@ class LiveFeeds:
         ]
         self._held: list[FrameBatch] = []
         self._idle: dict[int, int] = {}
+        self._lost = 0  # told by an interface on which nothing came
         self._stopping = False
         self._cut: deque[FrameBatch] = deque()
 
@@ -252,19 +253,24 @@ class LiveFeeds:
         if not arrived:
             return no_frames()
         batch = arrived[0][1]
-        return batch if len(batch) or not batch.clock else no_frames(batch.clock + MARGIN - SAFE)
+        if len(batch) or not batch.clock:
+            return batch
+        return no_frames(batch.clock + MARGIN - SAFE, batch.lost_after)
 
     def _together(self, arrived: list[tuple[int, FrameBatch]]) -> FrameBatch:
         for index, batch in arrived:
             self._idle.pop(index, None)
+            self._lost += 0 if len(batch) else batch.lost_after
             if len(batch):
                 self._held.append(batch)
             elif batch.clock:
                 self._idle[index] = batch.clock + MARGIN - SAFE
+        lost, self._lost = self._lost, 0
         if not self._held:
-            return no_frames(min(self._idle.values()) if self._all_idle() else 0)
+            return no_frames(min(self._idle.values()) if self._all_idle() else 0, lost)
         ready, later = split_at(join_frames(self._held), int(self._clock.wall() * 1e9) - HOLD)
         self._held = [later] if len(later) else []
+        ready.lost_after += lost
         return ready
 
     def _all_idle(self) -> bool:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from sensor.frames import FrameBatch
 
@@ -29,22 +30,38 @@ def join_frames(batches: Sequence[FrameBatch]) -> FrameBatch:
         np.concatenate([batch.ts for batch in batches]),
         np.concatenate([batch.link for batch in batches]),
         np.concatenate([batch.number for batch in batches]),
+        lost=_lost(batches),
     )
-    return whole.take(np.argsort(whole.ts, kind="stable"))
+    joined = whole.take(np.argsort(whole.ts, kind="stable"))
+    joined.lost_after = sum(batch.lost_after for batch in batches)
+    return joined
+
+
+def _lost(batches: Sequence[FrameBatch]) -> npt.NDArray[np.int64] | None:
+    """Losses before each frame of all batches; None when nothing is known to be lost."""
+    if all(batch.lost is None for batch in batches):
+        return None
+    return np.concatenate(
+        [np.zeros(len(batch), np.int64) if batch.lost is None else batch.lost for batch in batches]
+    )
 
 
 def split_at(batch: FrameBatch, horizon: int) -> tuple[FrameBatch, FrameBatch]:
     """(frames up to the first one later than ``horizon`` (ns), the rest)."""
     later = np.flatnonzero(batch.ts > horizon)
     cut = int(later[0]) if len(later) else len(batch)
-    return batch.take(slice(0, cut)), batch.take(slice(cut, None))
+    first, rest = batch.take(slice(0, cut)), batch.take(slice(cut, None))
+    (rest if len(rest) else first).lost_after = batch.lost_after
+    return first, rest
 
 
 def pieces(batch: FrameBatch, most: int) -> list[FrameBatch]:
     """A batch cut so that no piece has more than ``most`` frames; a batch without frames is one piece."""
     if len(batch) <= most:
         return [batch]
-    return [batch.take(slice(start, start + most)) for start in range(0, len(batch), most)]
+    cut = [batch.take(slice(start, start + most)) for start in range(0, len(batch), most)]
+    cut[-1].lost_after = batch.lost_after
+    return cut
 
 
 def drained(waiting: deque[FrameBatch]) -> Iterator[FrameBatch]:

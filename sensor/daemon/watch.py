@@ -33,8 +33,15 @@ if TYPE_CHECKING:
     from grid_profiles.loader import Registry
 
 SECOND: Final = 1_000_000_000
+FAREWELL: Final = 1.0
+"""Seconds of an orderly end for what tshark is still reading; the whole end may take 5."""
+
 FULL: Final = 0.95
 """Share of a table of names from which the run's numbers are begun anew."""
+
+
+TSHARK: Final = ("frames", "undecoded", "over_budget", "rested")
+"""Counters of the tshark beside the analysis that go into the health rows."""
 
 
 @dataclass(slots=True)
@@ -57,10 +64,12 @@ def make_judge(
         Its decoder is kept when the profiles are the same, and with it every connection it follows.
     """
     profiles = profile_texts(config)
-    if old is not None and old.profiles == profiles:
+    if old is not None and old.profiles == profiles and _reads_beside(old.decoded) == _beside(config):
         decoded = old.decoded
     else:
-        decoded = Decoded([feeds], registry, "native")
+        engine = "auto" if _beside(config) else "native"
+        decoded = Decoded([feeds], registry, engine, profiles=config.profiles)
+        decoded.farewell = FAREWELL
         if len(config.sources) > 1 and config.live:
             decoded.native = NativeEngine(decoded.names, copies="drop")
         decoded.warm_up()
@@ -68,6 +77,14 @@ def make_judge(
         decoded.names, baseline, config.slice_ns, config.detect.alerts_per_day, config.warning.margins
     )
     return Judge(decoded, detection, profiles)
+
+
+def _beside(config: Config) -> bool:
+    return config.live and config.detect.tshark
+
+
+def _reads_beside(decoded: Decoded) -> bool:
+    return decoded.engine == "auto"
 
 
 def profile_texts(config: Config) -> tuple[tuple[str, bytes], ...]:
@@ -153,8 +170,11 @@ class Watch:
                 sum(n for name, n in decoded.names.counters().items() if name.endswith("_refused"))
             ),
             "incidents_left_out": float(self.incidents.left_out),
-            "tshark_restarts": float(getattr(decoded, "restarts", 0)),
         }
+        if decoded.beside is not None:
+            figures |= {f"tshark_{name}": float(decoded.beside.counters[name]) for name in TSHARK}
+            failures = decoded.beside.counters["crashes"] + decoded.beside.counters["hangs"]
+            figures["tshark_restarts"] = float(failures)
         return figures | self._judge.detection.counters_now() | self.early.figures()
 
     # --- the thread ---------------------------------------------------------------------------------

@@ -58,6 +58,8 @@ class Beside:
         Of the run.
     profiles : sequence of Path
         Folders with profiles of the user's own.
+    farewell : float, optional
+        Seconds for which the end waits for the last results.
 
     Attributes
     ----------
@@ -68,9 +70,10 @@ class Beside:
         ``crashes``, ``hangs``, ``starts`` of a worker.
     """
 
-    def __init__(self, names: Names, profiles: Sequence[Path] = ()) -> None:
+    def __init__(self, names: Names, profiles: Sequence[Path] = (), farewell: float | None = None) -> None:
         self.counters: Counter[str] = Counter()
         self._names, self._profiles = names, profiles
+        self._farewell = FAREWELL if farewell is None else farewell
         self._folder = tempfile.TemporaryDirectory(prefix="gridwarden-")
         self._open: Segment | None = None
         self._waiting: Segment | None = None
@@ -143,7 +146,7 @@ class Beside:
         """Wait for what is on its way, for a few seconds; give everything that is left."""
         if self._open is not None:
             self._shut()
-        until = time.monotonic() + FAREWELL
+        until = time.monotonic() + self._farewell
         while (self._waiting or self._running) and time.monotonic() < until:
             self._turn()
             if self._worker is None and time.monotonic() < self._not_before:

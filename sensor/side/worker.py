@@ -5,8 +5,9 @@ numbers), ``result`` (npz to write), ``deadline`` (seconds for all of tshark's w
 standard output answers: ``{"done": rows}``, or ``failed`` ("hung" or "crashed") and ``why``. The first line
 is ``{"ready": true}``.
 
-The names in a result are numbers of tables of its own, which the result carries. The process is nice to
-the native engine, ends with its standard input, and ends its tshark when it is terminated.
+The names in a result are numbers of tables of its own, which the result carries. The process has no
+capabilities, is nice to the native engine, ends with its standard input, and ends its tshark when it is
+terminated.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sensor.capture.tshark import TsharkEngine
 from sensor.capture.tshark_process import TsharkError, TsharkHung
 from sensor.messages import Rows, join_rows, no_rows
 from sensor.names import Limits, Names
+from sensor.side.rights import drop_capabilities
 from sensor.track.table import COUNT
 
 NICE: Final = 10
@@ -47,7 +49,9 @@ def main() -> None:
     """Answer segments until standard input ends."""
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(NICE)
+    drop_capabilities()
+    with contextlib.suppress(OSError):  # a service may be forbidden to change its resources
+        os.nice(NICE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (OWN_MEMORY, OWN_MEMORY))
     registry = load_registry([Path(folder) for folder in sys.argv[1:]])

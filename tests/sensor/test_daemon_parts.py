@@ -18,7 +18,7 @@ from detectors.alerts import Folder
 from detectors.base import Alert, Conversation, Finding, Level, Reading
 from detectors.groups import Lens
 from sensor.daemon.incidents import Incidents
-from sensor.daemon.joining import join_frames, merged, split_at
+from sensor.daemon.joining import join_frames, merged, pieces, split_at
 from sensor.daemon.notify import Notifier
 from sensor.daemon.own_alerts import OwnAlerts
 from sensor.frames import FILE_SHIFT, FrameBatch
@@ -224,6 +224,22 @@ def test_a_stream_whose_clock_runs_backwards_keeps_its_own_order() -> None:
     first, rest = split_at(frames([5, 1, 6, 2]), 5)
     assert (first.ts.tolist(), rest.ts.tolist()) == ([5, 1], [6, 2])
     assert join_frames([frames([1, 3]), frames([2], 1)]).ts.tolist() == [1, 2, 3]
+
+
+def test_losses_go_the_way_of_their_frames() -> None:
+    """What the kernel lost before a frame stays before it, whatever the sources are joined and cut into."""
+    one, other = frames([1, 3, 5]), frames([2, 4], 1)
+    one.lost, one.lost_after = np.array([0, 7, 0], np.int64), 2
+    joined = join_frames([one, other])
+    assert joined.lost is not None
+    assert joined.lost.tolist() == [0, 0, 7, 0, 0]
+    assert joined.lost_after == 2
+    first, rest = split_at(joined, int(joined.ts[2]))
+    assert first.lost is not None
+    assert (int(first.lost.sum()), first.lost_after, rest.lost_after) == (7, 0, 2)
+    cut = pieces(joined, 2)
+    assert [part.lost_after for part in cut] == [0, 0, 2]
+    assert sum(int(part.lost.sum()) for part in cut if part.lost is not None) == 7
 
 
 # --- the service manager ----------------------------------------------------------------------------------
