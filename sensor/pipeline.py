@@ -19,11 +19,12 @@ from detectors.acceptance import Accepted
 from detectors.alerts import Folder, by_start, incidents_of
 from detectors.allowlist import Allowlist
 from detectors.allowlist_learner import AllowlistLearner
-from detectors.base import Alert, Finding, Incident, Names, Slice
+from detectors.base import Alert, Event, Finding, Incident, Names, Slice
 from detectors.baseline import Baseline
 from detectors.behaviour import DEFAULT_MODEL, MODELS, Behaviour
 from detectors.calibration import Budget, news_rate
 from detectors.detector import Detector, Learner
+from detectors.disturbances import Disturbances
 from detectors.engineered import Engineered
 from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
 from detectors.rules.arp import ArpRules
@@ -307,6 +308,8 @@ class Detection:
     ----------
     alerts, incidents : list
         Complete and sorted when :meth:`run` has ended.
+    events : list of Event
+        Disturbances of a known kind, in the order in which they ended.
     scores : list of Score
         One per scored conversation and window, in order of time; bounded by :data:`MAX_SCORES`.
     notes : list of str
@@ -319,6 +322,7 @@ class Detection:
         budget = budget_of(baseline)
         self._engineered = Engineered(baseline, self.lens)
         self._accepted = Accepted(baseline, self.lens)
+        self._disturbances = Disturbances(self.lens, baseline)
         self._station = StationNames(baseline, self._engineered.names)
         # a station description alone is no list of everybody who may speak
         lists: list[Detector] = [Allowlist(baseline, self.lens)] if baseline.learned else []
@@ -336,6 +340,7 @@ class Detection:
         self._convs: dict[ConvKey, int] = {}
         self.alerts: list[Alert] = []
         self.incidents: list[Incident] = []
+        self.events: list[Event] = []
         self.scores: list[Score] = []
         self.notes: list[str] = []
 
@@ -355,17 +360,20 @@ class Detection:
     def _slice(self, piece: Slice) -> list[Alert]:
         closed: list[Alert] = []
         window = self._windower.push(piece)
+        self._disturbances.see(piece)
         findings = self._window(window) if window is not None else []
         for detector in self._detectors:
             findings += [f for f in detector.detect(piece) if not self._engineered.explains(f)]
         findings = [finding for finding in findings if not self._accepted.covers(finding)]
-        for finding in sorted(findings, key=lambda finding: finding.ts):
+        for finding in sorted(self._disturbances.weigh(findings), key=lambda finding: finding.ts):
             closed += self._folder.add(finding)
+        self.events += self._disturbances.tick(piece.start)
         return closed + self._folder.tick(piece.start / SECOND)
 
     def _close(self) -> list[Alert]:
         """What is open at the end; the last window is cut short and not scored."""
         self._windower.close()
+        self.events += self._disturbances.close()
         return self._folder.close()
 
     def _window(self, window: Window) -> list[Finding]:
@@ -395,6 +403,7 @@ class Detection:
         counters: Counter[str] = Counter()
         for detector in self._detectors:
             counters.update(detector.counters())
+        counters.update(self._disturbances.counters())
         counters["findings_dropped"] = self._folder.dropped
         counters["window_messages_truncated"] = self._windower.truncated
         self.notes += [f"{name.replace('_', ' ')}: {n}" for name, n in sorted(counters.items()) if n]

@@ -144,6 +144,7 @@ def _result(decoded: Decoded, inventory: Inventory, detection: Detection, captur
         undecoded=decoded.undecoded,
         alerts=detection.alerts,
         incidents=detection.incidents,
+        events=sorted(detection.events, key=lambda event: (event.start, event.id)),
         protocols=inventory.protocols(),
         assets=inventory.assets(),
         conversations=inventory.conversations(),

@@ -26,7 +26,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     "--json",
     "as_json",
     is_flag=True,
-    help="One JSON object per alert, sorted by start; live: as each one closes.",
+    help="One JSON object per alert, sorted by start, then one per event; live: as each one closes.",
 )
 @click.option("--report", type=FILE, help="Write a self-contained HTML report.")
 @click.option("--store", type=FILE, help="Add alerts, incidents, assets and series to an SQLite store.")
@@ -58,7 +58,7 @@ def command(
       gridwarden detect fat.pcap -b station.baseline --json --fail-on warning | jq .summary
     """
     from sensor.cli.baseline import load
-    from sensor.result import alert_record, level_rank
+    from sensor.result import alert_record, event_record, level_rank
     from sensor.run import run_detect
 
     baseline = load(baseline_file)
@@ -69,6 +69,8 @@ def command(
     if as_json:
         for alert in result.alerts if told is None else ():
             print_json(alert_record(alert))
+        for event in result.events:
+            print_json(event_record(event))
     else:
         from sensor.report.text import print_summary
 

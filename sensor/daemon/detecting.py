@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Names, Slice
+from detectors.base import Event, Finding, Names, Slice
 from detectors.baseline import Baseline
 from detectors.groups import ConvKey
 from sensor.features.margins import Margins
@@ -36,6 +36,8 @@ class Step:
     window : WindowFacts or None
         The window that closed with it.
     messages, malformed : int
+    events : list of Event
+        Disturbances that ended.
     """
 
     clock: int
@@ -43,6 +45,7 @@ class Step:
     window: WindowFacts | None = None
     messages: int = 0
     malformed: int = 0
+    events: list[Event] = field(default_factory=list)
 
 
 class LiveDetection(Detection):
@@ -85,17 +88,21 @@ class LiveDetection(Detection):
         """Close what is open: nothing will come any more."""
         step = Step(0)
         step.changes = [AlertChange(alert, open=False) for alert in self._close()]
+        step.events, self.events = self.events, []
         return step
 
     def leave_open(self) -> Step:
         """What is open as it stands, so that another run can let it grow on."""
         changes = [AlertChange(alert, True, fold) for alert, fold in self._folder.changed(float("inf"))]
-        return Step(0, changes)
+        step = Step(0, changes)
+        step.events = self._disturbances.close()
+        return step
 
     def take_over(self, other: LiveDetection) -> None:
         """Go on where another detection of the same names stops: clock, windows and open alerts."""
         for fold in other._folder.open_alerts():
             self._folder.restore(fold)
+        self.events += other._disturbances.close()
         if other.names is self.names:
             self.slicer, self._windower, self._convs = other.slicer, other._windower, other._convs
             if self._margins is not None and other._margins is not None:
@@ -121,6 +128,7 @@ class LiveDetection(Detection):
             self._margins.push(piece)
         clock = piece.end / SECOND
         step = Step(piece.end, window=self._facts, messages=len(piece.messages))
+        step.events, self.events = self.events, []
         step.changes = [AlertChange(alert, open=False) for alert in closed]
         step.changes += [AlertChange(alert, True, fold) for alert, fold in self._folder.changed(clock)]
         step.malformed = int((piece.messages["flags"] & np.uint32(1)).astype(bool).sum())
