@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from detectors.acceptance import Accepted
 from detectors.alerts import Folder, by_start, incidents_of
-from detectors.allowlist import Allowlist
 from detectors.allowlist_learner import AllowlistLearner
 from detectors.base import Alert, Event, Finding, Incident, Names, Slice
 from detectors.baseline import Baseline
@@ -47,6 +46,7 @@ from detectors.rules.ptp import PtpRules
 from detectors.rules.s7comm import S7Rules
 from detectors.rules.sv import SvRules
 from detectors.rules.tcp import TcpRules
+from detectors.states import StateLists, States
 from detectors.stations import StationNames
 from detectors.tables import FEATURES, TABLES, conv_fields, conv_of
 from detectors.timing import Timing
@@ -325,7 +325,8 @@ class Detection:
         self._disturbances = Disturbances(self.lens, baseline)
         self._station = StationNames(baseline, self._engineered.names)
         # a station description alone is no list of everybody who may speak
-        lists: list[Detector] = [Allowlist(baseline, self.lens)] if baseline.learned else []
+        self._states = States(baseline, self.lens)
+        lists: list[Detector] = [StateLists(baseline, self.lens, self._states)] if baseline.learned else []
         known = baseline if baseline.learned else None
         self._detectors: list[Detector] = [
             *lists,
@@ -365,15 +366,16 @@ class Detection:
         for detector in self._detectors:
             findings += [f for f in detector.detect(piece) if not self._engineered.explains(f)]
         findings = [finding for finding in findings if not self._accepted.covers(finding)]
-        for finding in sorted(self._disturbances.weigh(findings), key=lambda finding: finding.ts):
+        findings = self._states.weigh(self._disturbances.weigh(findings))
+        for finding in sorted(findings, key=lambda finding: finding.ts):
             closed += self._folder.add(finding)
-        self.events += self._disturbances.tick(piece.start)
+        self.events += self._disturbances.tick(piece.start) + self._states.tick(piece.start)
         return closed + self._folder.tick(piece.start / SECOND)
 
     def _close(self) -> list[Alert]:
         """What is open at the end; the last window is cut short and not scored."""
         self._windower.close()
-        self.events += self._disturbances.close()
+        self.events += self._disturbances.close() + self._states.close()
         return self._folder.close()
 
     def _window(self, window: Window) -> list[Finding]:

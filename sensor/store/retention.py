@@ -1,9 +1,9 @@
 """Keeping the store within its bounds: what goes first, and how much was given up.
 
 Order of sacrifice: samples, then health rows but the latest :data:`KEEP_HEALTH`, then events, then
-alerts from the quietest level to the loudest, oldest first within each; incidents go with their last alert, runs without
-alerts when they are not among the latest :data:`KEEP_RUNS`. Alarms go last of all. Every deleted row is
-counted in table ``given_up``, so that a gap is never mistaken for a quiet time.
+alerts from the quietest level to the loudest, oldest first within each; incidents go with their last
+alert, runs without alerts when they are not among the latest :data:`KEEP_RUNS`. Alarms go last of all.
+Every deleted row is counted in table ``given_up``, so that a gap is never mistaken for a quiet time.
 """
 
 from __future__ import annotations

@@ -205,3 +205,39 @@ def test_learning_is_deterministic() -> None:
     first = learn(chopped(traffic(one, 200), 3), one)
     second = learn([batch(traffic(two, 200))], two)
     assert first.to_bytes() == second.to_bytes()
+
+
+def learned_in_test(learned: Baseline) -> Baseline:
+    """The baseline with a window of state test from second 90,050 to 90,150, and a list for it."""
+    from detectors.states import Window, keep_list, set_state
+
+    names = FakeNames()
+    baseline = Baseline.from_bytes(learned.to_bytes())
+    keep_list(baseline, "test", learn([batch(with_counter(traffic(names, 600), names, 0))], names))
+    begin = START / SECOND + 90_050
+    set_state(baseline, Window("test", begin, begin + 100, "me", "relay test", ("10.0.0.77",)), "now")
+    return baseline
+
+
+def with_counter(rows: list[Any], names: FakeNames, start: float) -> list[Any]:
+    """A counter interrogation every 20 s, which normal operation does not know."""
+    conv = names.conv("iec104", 1, 2)
+    extra = [
+        message(
+            start + 20 * n + 0.7, proto=IEC104, role=Role.CLIENT, conv=conv, src=1, dst=2, kind=101, cause=6
+        )
+        for n in range(9)
+    ]
+    return sorted([*rows, *extra], key=lambda row: int(row["ts"]))
+
+
+def test_what_a_state_learned_counts_only_while_it_is_on(learned: Baseline) -> None:
+    names = FakeNames()
+    rows = with_counter(traffic(names, 200, 90_000), names, 90_000)
+    found = [a for a in alerts(rows, names, learned_in_test(learned)) if a.rule == "new-kind"]
+    told = sorted(round(alert.start - START / SECOND - 90_000.7) for alert in found)
+    # one alert goes on for a minute: before the window from 0 on, and after it from 160 on
+    assert told == [0, 160]
+    assert all(
+        alert.end < START / SECOND + 90_050 or alert.start > START / SECOND + 90_150 for alert in found
+    )
