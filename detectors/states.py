@@ -23,6 +23,7 @@ from detectors.allowlist import Allowlist
 from detectors.base import Event, Finding, Level, Reading, Slice
 from detectors.baseline import Baseline, BaselineError
 from detectors.compare import merge
+from detectors.events import BEHAVIOUR
 from detectors.groups import SECOND, Lens, is_group_address
 from detectors.tables import TABLES, records
 
@@ -51,7 +52,7 @@ OPERATIONAL: Final = NAMED_ONLY | {
     "silence",
     "rate",
     "early",
-    "behaviour",
+    BEHAVIOUR,
     "constant-changed",
     "out-of-range",
     "goose-restart",
@@ -231,7 +232,7 @@ class States:
         return findings
 
     def _lower(self, finding: Finding) -> None:
-        rule = "behaviour" if finding.detector == "behaviour" else finding.rule
+        rule = BEHAVIOUR if finding.detector == BEHAVIOUR else finding.rule
         for one in self._on(finding.ts):
             window = one.window
             if rule not in (window.rules or OPERATIONAL) or not self._meant(window, rule, finding):

@@ -51,12 +51,14 @@ from detectors.stations import StationNames
 from detectors.tables import FEATURES, TABLES, conv_fields, conv_of
 from detectors.timing import Timing
 from detectors.timing_learner import TimingLearner
+from detectors.trends import MarginLearner, MarginTrends, learned_margins
 from detectors.values import ValueLearner, Values, value_limits
 from sensor import __version__
 from sensor.errors import UsageError
 from sensor.features.windows import WINDOW, Window, Windower, silent_row
 from sensor.messages import MessageBatch
 from sensor.slices import Slicer
+from sensor.warning.margin_sources import MarginSources
 
 RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     Iec104Rules,
@@ -90,6 +92,7 @@ MAX_FEATURE_ROWS: Final = 20_000
 MAX_HITS: Final = 2_000
 MAX_WINDOW_CONVS: Final = 5_000
 MAX_SCORES: Final = 2_000_000
+MAX_MARGINS: Final = 1_000_000
 SHORT: Final = 3_600.0
 """Seconds of learning below which the summary warns that limits are wide."""
 
@@ -179,6 +182,7 @@ class Learning:
         self._rules = [rule(self.lens, None) for rule in RULES]
         self._windower = Windower(self.lens)
         self._features = _FeatureTable()
+        self._margins, self._worst = MarginSources(names), MarginLearner()
         self._folder = Folder(self.lens)
         self._hits: list[Alert] = []
         self._active = 0
@@ -196,6 +200,8 @@ class Learning:
         window = self._windower.push(piece)
         if window is not None:
             self._features.add(window, self.lens)
+            self._worst.add(self._margins.close(window.start + WINDOW, self.lens))
+        self._margins.push(piece)
         self._packets += piece.packets
         self._messages += len(piece.messages)
         self._span = [self._span[0] or piece.start, max(self._span[1], piece.end)]
@@ -226,6 +232,7 @@ class Learning:
         for learner in self._learners:
             learner.finish(baseline)
         self._features.finish(baseline)
+        self._worst.finish(baseline)
         self._write_hits(baseline)
         counts = [int(count) for count in baseline.tables["kinds"]["count"]]
         baseline.params["maturity"] = 1.0 - news_rate(counts)
@@ -312,14 +319,17 @@ class Detection:
         Disturbances of a known kind, in the order in which they ended.
     scores : list of Score
         One per scored conversation and window, in order of time; bounded by :data:`MAX_SCORES`.
+    margins : dict
+        (name, unit, conversation) to (epoch seconds, value) of each window; bounded by :data:`MAX_MARGINS`.
     notes : list of str
         What limits the view.
     """
 
-    def __init__(self, names: Names, baseline: Baseline) -> None:
+    def __init__(self, names: Names, baseline: Baseline, margins: bool = True) -> None:
         self.baseline = baseline
         self.lens = Lens(names)
-        budget = budget_of(baseline)
+        self._margins = MarginSources(names) if margins else None
+        self._budget = budget = budget_of(baseline)
         self._engineered = Engineered(baseline, self.lens)
         self._accepted = Accepted(baseline, self.lens)
         self._disturbances = Disturbances(self.lens, baseline)
@@ -337,6 +347,7 @@ class Detection:
         ]
         self._behaviour = Behaviour(baseline, self.lens, budget)
         self._windower = Windower(self.lens)
+        self._trends = MarginTrends(budget, learned_margins(baseline))
         self._folder = Folder(self.lens)
         self._convs: dict[ConvKey, int] = {}
         self.alerts: list[Alert] = []
@@ -344,6 +355,8 @@ class Detection:
         self.events: list[Event] = []
         self.scores: list[Score] = []
         self.notes: list[str] = []
+        self.margins: dict[tuple[str, str, ConvKey], list[tuple[float, float]]] = {}
+        self._margin_count = 0
 
     def run(self, batches: Iterable[MessageBatch]) -> Iterator[Alert]:
         """Yield alerts as they close (not sorted); afterwards the attributes hold everything."""
@@ -369,6 +382,8 @@ class Detection:
         findings = self._states.weigh(self._disturbances.weigh(findings))
         for finding in sorted(findings, key=lambda finding: finding.ts):
             closed += self._folder.add(finding)
+        if self._margins is not None:
+            self._margins.push(piece)
         self.events += self._disturbances.tick(piece.start) + self._states.tick(piece.start)
         return closed + self._folder.tick(piece.start / SECOND)
 
@@ -390,7 +405,27 @@ class Detection:
         # the window in which a conversation begins is cut short and is not scored
         p_values = self._behaviour.score(window.start, {key: rows[key] for key in running})
         self._remember(window.start, rows, p_values)
-        return self._behaviour.findings(window.start + WINDOW, rows, p_values, self._convs)
+        return self._margin_findings(window.start) + self._behaviour.findings(
+            window.start + WINDOW, rows, p_values, self._convs
+        )
+
+    def _margin_findings(self, start: int) -> list[Finding]:
+        """Margins of the window that began at ``start``, and those that are running out."""
+        if self._margins is None:
+            return []
+        end = start + WINDOW
+        made = self._margins.close(end, self.lens)
+        found = self._trends.add(end, made)
+        self._keep_margins(end, made + self._trends.assessed)
+        return found
+
+    def _keep_margins(self, end: int, margins: list[tuple[str, str, ConvKey, float]]) -> None:
+        """For the report's series; a bounded number of values."""
+        for name, unit, conv, value in margins:
+            if self._margin_count >= MAX_MARGINS:
+                return
+            self._margin_count += 1
+            self.margins.setdefault((name, unit, conv), []).append((end / SECOND, value))
 
     def _remember(self, start: int, rows: dict[ConvKey, Floats], p_values: dict[ConvKey, float]) -> None:
         if len(self.scores) + len(rows) > MAX_SCORES:
@@ -406,6 +441,8 @@ class Detection:
         for detector in self._detectors:
             counters.update(detector.counters())
         counters.update(self._disturbances.counters())
+        counters.update(self._trends.counters())
+        counters["margins_left_out"] = self._margins.left_out if self._margins is not None else 0
         counters["findings_dropped"] = self._folder.dropped
         counters["window_messages_truncated"] = self._windower.truncated
         self.notes += [f"{name.replace('_', ' ')}: {n}" for name, n in sorted(counters.items()) if n]
