@@ -45,7 +45,7 @@ SCALES: Final = (30, 300, 3_600)
 POINTS: Final = 60
 LEAST: Final = 20
 BEFORE: Final = {SCALES[0]: 60, SCALES[1]: 20, SCALES[2]: 20}
-"""Points before a trend at least, where learning did not know the margin: load wanders by the quarter hour."""
+"""Points before a trend at least, where learning did not know the margin: load wanders all the time."""
 
 AGAIN: Final = 3
 """Assessments in a row that must agree."""

@@ -25,6 +25,7 @@ from detectors.calibration import Budget, news_rate
 from detectors.detector import Detector, Learner
 from detectors.disturbances import Disturbances
 from detectors.engineered import Engineered
+from detectors.evidence import Evidence
 from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
 from detectors.rules.arp import ArpRules
 from detectors.rules.bacnet import BacnetRules
@@ -346,6 +347,7 @@ class Detection:
             Values(baseline, self.lens, budget),
         ]
         self._behaviour = Behaviour(baseline, self.lens, budget)
+        self._evidence = Evidence(self._behaviour, baseline, budget)
         self._windower = Windower(self.lens)
         self._trends = MarginTrends(budget, learned_margins(baseline))
         self._folder = Folder(self.lens)
@@ -405,8 +407,11 @@ class Detection:
         # the window in which a conversation begins is cut short and is not scored
         p_values = self._behaviour.score(window.start, {key: rows[key] for key in running})
         self._remember(window.start, rows, p_values)
-        return self._margin_findings(window.start) + self._behaviour.findings(
-            window.start + WINDOW, rows, p_values, self._convs
+        slow = self._evidence.add(window.start + WINDOW, rows, p_values, self._convs)
+        return (
+            self._margin_findings(window.start)
+            + slow
+            + self._behaviour.findings(window.start + WINDOW, rows, p_values, self._convs)
         )
 
     def _margin_findings(self, start: int) -> list[Finding]:
@@ -447,6 +452,8 @@ class Detection:
         counters["window_messages_truncated"] = self._windower.truncated
         self.notes += [f"{name.replace('_', ' ')}: {n}" for name, n in sorted(counters.items()) if n]
         self.notes += [f"no behaviour model for {p}: {why}" for p, why in self._behaviour.skipped.items()]
+        if self._evidence.note:
+            self.notes.append(self._evidence.note)
         silenced = sum(self._accepted.silenced.values())
         if silenced:
             rules = ", ".join(sorted(self._accepted.silenced))

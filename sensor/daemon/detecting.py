@@ -117,6 +117,8 @@ class LiveDetection(Detection):
         left_out = self._margins.left_out if self._margins is not None else 0
         return {
             "findings_dropped": float(self._folder.dropped),
+            "conversations_moved": float(self._evidence.moved),
+            "conversations_watched": float(self._evidence.watched),
             "detector_refused": float(refused + self._windower.truncated + left_out),
         }
 
