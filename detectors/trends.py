@@ -25,11 +25,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from math import erfc, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
 
 from detectors.base import Finding, Level, Reading
 from detectors.baseline import Baseline
@@ -165,7 +165,7 @@ def trend_of(use: Floats) -> Trend:
     low = float(slopes[max(0, int(middle - half))])
     high = float(slopes[min(len(slopes) - 1, int(np.ceil(middle + half)))])
     scatter = float(1.4826 * np.median(np.abs(rest)))
-    p_value = float(2 * norm.sf(z))
+    p_value = erfc(z / sqrt(2))
     return Trend(
         slope, low, high, p_value, s / len(slopes), start + slope * (n - 1), scatter, slope * (n - 1)
     )
