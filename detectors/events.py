@@ -235,18 +235,16 @@ class Events:
         hosts = {self.lens.names.endpoint(ident) for ident in (finding.src, finding.dst) if ident >= 0}
         hosts |= {host for host in link[1:3] if host}
         for event in self._open.values():
-            if event.spoilt or event.what == "pause":
+            if event.spoilt or event.what == "pause" or _allowed(event, finding):
                 continue
             mine = {host for pair in event.pairs for host in pair[1:]}
             if finding.ts >= event.start and hosts & mine:
                 event.spoilt = f"{finding.rule} meanwhile: nothing is explained by it from then on"
 
     def _explain(self, finding: Finding) -> None:
-        rule = BEHAVIOUR if finding.detector == BEHAVIOUR else finding.rule
         for event in self._open.values():
             sort = EXPLAINS[event.what]
-            most = sort.rules.get(rule)
-            if most is None or finding.level > most or event.spoilt:
+            if event.spoilt or not _allowed(event, finding):
                 continue
             if not event.since <= finding.ts <= event.until or not self._about(event, finding):
                 continue
@@ -261,3 +259,10 @@ class Events:
         if finding.rule == "new-point" and self.lens.names.endpoint(finding.src) != link[2]:
             return False  # what a station tells when it is interrogated; not what a master asks for
         return not event.pairs or link[:3] in event.pairs
+
+
+def _allowed(event: Open, finding: Finding) -> bool:
+    """Is it of a rule, and of a level, that this sort of event explains?"""
+    rule = BEHAVIOUR if finding.detector == BEHAVIOUR else finding.rule
+    most = EXPLAINS[event.what].rules.get(rule)
+    return most is not None and finding.level <= most

@@ -328,3 +328,12 @@ def test_no_event_explains_more_than_a_warning_nor_any_word_of_command() -> None
     assert not loud
     rules = {rule for sort in EXPLAINS.values() for rule in sort.rules}
     assert not any("command" in rule or "host" in rule or "conversation" in rule for rule in rules)
+
+
+def test_its_own_effects_do_not_count_as_an_attack(station: Station) -> None:
+    conv, _ = reconnected(station)
+    strange = station.finding(
+        "behaviour-knn", Level.WARNING, 112.0, conv, detector="behaviour", reading=Reading.ATTACK
+    )
+    assert strange.level == Level.INFO
+    assert station.finding("rate", Level.NOTICE, 113.0, conv).event
