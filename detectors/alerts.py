@@ -202,6 +202,7 @@ class Folder:
                 finding.expected,
                 finding.observed,
             )
+            alert.event = finding.event
         self._weigh(entry, finding)
         self._note(entry, finding)
 
@@ -241,6 +242,7 @@ class Folder:
             count=finding.count,
             frames=finding.frames[:MAX_FRAMES],
             scope=scope_of(finding, self.lens),
+            event=finding.event,
         )
 
 

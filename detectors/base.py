@@ -140,6 +140,8 @@ class Finding:
         Messages of which the same was to be said, one after another.
     until : int
         ns since 1970 UTC of the last of them; 0 when there is one.
+    event : str
+        Id of the event that explains it, "" none.
     """
 
     ts: int
@@ -166,6 +168,7 @@ class Finding:
     item: str = ""
     count: int = 1
     until: int = 0
+    event: str = ""
 
 
 @dataclass(slots=True)
@@ -174,7 +177,8 @@ class Alert:
 
     Field names are the JSON keys of ``gridwarden detect --json``; ``start`` and ``end`` are epoch
     seconds. ``frames`` holds at most 20 frame numbers. ``p_value`` is None for rules. ``scope`` says what
-    ``gridwarden accept`` would accept: ``conv``, ``pair``, ``group``, ``items``, ``observed``.
+    ``gridwarden accept`` would accept: ``conv``, ``pair``, ``group``, ``items``, ``observed``. ``event`` is
+    the id of the event that explains it, "" when none does.
     """
 
     id: str
@@ -199,6 +203,26 @@ class Alert:
     incident: str = ""
     readings: dict[str, float] = field(default_factory=dict)
     scope: dict[str, Any] = field(default_factory=dict)
+    event: str = ""
+
+
+@dataclass(slots=True)
+class Event:
+    """A disturbance of a known kind: what happens in a sound station now and then, and is no alert.
+
+    ``what`` is a key of ``detectors.events.EXPLAINS``; ``start`` and ``end`` are epoch seconds;
+    ``explained`` counts the findings that it explains, by rule. ``level`` is always ``info``.
+    """
+
+    id: str
+    what: str
+    start: float
+    end: float
+    summary: str
+    hosts: list[str]
+    protocols: list[str]
+    level: str = "info"
+    explained: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

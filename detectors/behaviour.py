@@ -282,7 +282,7 @@ class Behaviour:
     def _fit(self, protocol: str, table: pd.DataFrame, seed: int) -> None:
         starts = np.sort(table["start"].unique())
         border = starts[min(len(starts) - 1, round(len(starts) * FIT_SHARE))]
-        scaled = _scaled(table, self.normals)
+        scaled = scaled_rows(table, self.normals)
         early = (table["start"] < border).to_numpy()
         usable = np.isfinite(scaled).all(axis=1)
         fit, held = scaled[early & usable], scaled[~early & usable]
@@ -339,7 +339,7 @@ class Behaviour:
     def _finding(self, end: int, key: ConvKey, row: Floats, p: float, strange: int, conv: int) -> Finding:
         normal = self.normals[key]
         scaled = normal.scale(row)
-        top = [int(j) for j in np.argsort(-np.abs(scaled), kind="stable")[:TOP] if abs(scaled[j]) > 0.3]
+        top = _top(scaled)
         words = [_explain(FEATURES[j], row[j], normal.low[j], normal.high[j]) for j in top]
         name = f"{key[0]} {key[4]}".strip()
         scores = _readings({FEATURES[j]: float(scaled[j]) for j in top})
@@ -363,6 +363,25 @@ class Behaviour:
             hold=WINDOW_HOLD,
             link=key,
         )
+
+
+def _top(scaled: Floats) -> list[int]:
+    """Features that stand out, those that do most first."""
+    return [int(j) for j in np.argsort(-np.abs(scaled), kind="stable")[:TOP] if abs(scaled[j]) > 0.3]
+
+
+def explained(normal: Normal, row: Floats) -> list[tuple[str, str, float]]:
+    """What stands out in a row: in words, by name, and how far (normalised), most first."""
+    scaled = normal.scale(row)
+    return [
+        (_explain(FEATURES[j], row[j], normal.low[j], normal.high[j]), FEATURES[j], float(scaled[j]))
+        for j in _top(scaled)
+    ]
+
+
+def readings_of(top: list[tuple[str, str, float]]) -> dict[str, float]:
+    """Weights of the readings of what :func:`explained` gave."""
+    return _readings({feature: z for _, feature, z in top})
 
 
 def _explain(feature: str, value: float, low: float, high: float) -> str:
@@ -396,7 +415,7 @@ def _normals(table: pd.DataFrame) -> dict[ConvKey, Normal]:
     return {key: Normal.of(values[at]) for key, at in grouped.items() if len(at) >= MIN_WINDOWS}
 
 
-def _scaled(table: pd.DataFrame, normals: dict[ConvKey, Normal]) -> Floats:
+def scaled_rows(table: pd.DataFrame, normals: dict[ConvKey, Normal]) -> Floats:
     """Normalised rows of a table, NaN for conversations without a normal."""
     values = table[list(FEATURES)].to_numpy(np.float64)
     out = np.full(values.shape, np.nan)

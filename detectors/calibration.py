@@ -44,14 +44,16 @@ class Budget:
     ----------
     per_day : float
         The engineer's knob, for the whole site.
-    timing, values, behaviour : float
-        Shares of the statistical detectors; rules and allow-lists carry their own severity instead.
+    timing, values, behaviour, margins, evidence : float
+        Shares of the statistical detectors, 1 in all; rules and allow-lists carry their own severity instead.
     """
 
     per_day: float = 1.0
-    timing: float = 0.3
-    values: float = 0.3
-    behaviour: float = 0.4
+    timing: float = 0.28
+    values: float = 0.28
+    behaviour: float = 0.36
+    margins: float = 0.03
+    evidence: float = 0.05
 
     def probability(self, share: float, block_s: float, monitored: int) -> float:
         """Chance that one monitored thing may exceed its limit in one block of ``block_s`` seconds."""

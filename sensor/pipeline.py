@@ -17,14 +17,15 @@ import numpy.typing as npt
 
 from detectors.acceptance import Accepted
 from detectors.alerts import Folder, by_start, incidents_of
-from detectors.allowlist import Allowlist
 from detectors.allowlist_learner import AllowlistLearner
-from detectors.base import Alert, Finding, Incident, Names, Slice
+from detectors.base import Alert, Event, Finding, Incident, Names, Slice
 from detectors.baseline import Baseline
 from detectors.behaviour import DEFAULT_MODEL, MODELS, Behaviour
 from detectors.calibration import Budget, news_rate
 from detectors.detector import Detector, Learner
+from detectors.disturbances import Disturbances
 from detectors.engineered import Engineered
+from detectors.evidence import Evidence
 from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
 from detectors.rules.arp import ArpRules
 from detectors.rules.bacnet import BacnetRules
@@ -46,16 +47,19 @@ from detectors.rules.ptp import PtpRules
 from detectors.rules.s7comm import S7Rules
 from detectors.rules.sv import SvRules
 from detectors.rules.tcp import TcpRules
+from detectors.states import StateLists, States
 from detectors.stations import StationNames
 from detectors.tables import FEATURES, TABLES, conv_fields, conv_of
 from detectors.timing import Timing
 from detectors.timing_learner import TimingLearner
+from detectors.trends import MarginLearner, MarginTrends, learned_margins
 from detectors.values import ValueLearner, Values, value_limits
 from sensor import __version__
 from sensor.errors import UsageError
 from sensor.features.windows import WINDOW, Window, Windower, silent_row
 from sensor.messages import MessageBatch
 from sensor.slices import Slicer
+from sensor.warning.margin_sources import MarginSources
 
 RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     Iec104Rules,
@@ -89,6 +93,7 @@ MAX_FEATURE_ROWS: Final = 20_000
 MAX_HITS: Final = 2_000
 MAX_WINDOW_CONVS: Final = 5_000
 MAX_SCORES: Final = 2_000_000
+MAX_MARGINS: Final = 1_000_000
 SHORT: Final = 3_600.0
 """Seconds of learning below which the summary warns that limits are wide."""
 
@@ -178,6 +183,7 @@ class Learning:
         self._rules = [rule(self.lens, None) for rule in RULES]
         self._windower = Windower(self.lens)
         self._features = _FeatureTable()
+        self._margins, self._worst = MarginSources(names), MarginLearner()
         self._folder = Folder(self.lens)
         self._hits: list[Alert] = []
         self._active = 0
@@ -195,6 +201,8 @@ class Learning:
         window = self._windower.push(piece)
         if window is not None:
             self._features.add(window, self.lens)
+            self._worst.add(self._margins.close(window.start + WINDOW, self.lens))
+        self._margins.push(piece)
         self._packets += piece.packets
         self._messages += len(piece.messages)
         self._span = [self._span[0] or piece.start, max(self._span[1], piece.end)]
@@ -225,6 +233,7 @@ class Learning:
         for learner in self._learners:
             learner.finish(baseline)
         self._features.finish(baseline)
+        self._worst.finish(baseline)
         self._write_hits(baseline)
         counts = [int(count) for count in baseline.tables["kinds"]["count"]]
         baseline.params["maturity"] = 1.0 - news_rate(counts)
@@ -307,21 +316,28 @@ class Detection:
     ----------
     alerts, incidents : list
         Complete and sorted when :meth:`run` has ended.
+    events : list of Event
+        Disturbances of a known kind, in the order in which they ended.
     scores : list of Score
         One per scored conversation and window, in order of time; bounded by :data:`MAX_SCORES`.
+    margins : dict
+        (name, unit, conversation) to (epoch seconds, value) of each window; bounded by :data:`MAX_MARGINS`.
     notes : list of str
         What limits the view.
     """
 
-    def __init__(self, names: Names, baseline: Baseline) -> None:
+    def __init__(self, names: Names, baseline: Baseline, margins: bool = True) -> None:
         self.baseline = baseline
         self.lens = Lens(names)
-        budget = budget_of(baseline)
+        self._margins = MarginSources(names) if margins else None
+        self._budget = budget = budget_of(baseline)
         self._engineered = Engineered(baseline, self.lens)
         self._accepted = Accepted(baseline, self.lens)
+        self._disturbances = Disturbances(self.lens, baseline)
         self._station = StationNames(baseline, self._engineered.names)
         # a station description alone is no list of everybody who may speak
-        lists: list[Detector] = [Allowlist(baseline, self.lens)] if baseline.learned else []
+        self._states = States(baseline, self.lens)
+        lists: list[Detector] = [StateLists(baseline, self.lens, self._states)] if baseline.learned else []
         known = baseline if baseline.learned else None
         self._detectors: list[Detector] = [
             *lists,
@@ -331,13 +347,18 @@ class Detection:
             Values(baseline, self.lens, budget),
         ]
         self._behaviour = Behaviour(baseline, self.lens, budget)
+        self._evidence = Evidence(self._behaviour, baseline, budget)
         self._windower = Windower(self.lens)
+        self._trends = MarginTrends(budget, learned_margins(baseline))
         self._folder = Folder(self.lens)
         self._convs: dict[ConvKey, int] = {}
         self.alerts: list[Alert] = []
         self.incidents: list[Incident] = []
+        self.events: list[Event] = []
         self.scores: list[Score] = []
         self.notes: list[str] = []
+        self.margins: dict[tuple[str, str, ConvKey], list[tuple[float, float]]] = {}
+        self._margin_count = 0
 
     def run(self, batches: Iterable[MessageBatch]) -> Iterator[Alert]:
         """Yield alerts as they close (not sorted); afterwards the attributes hold everything."""
@@ -355,17 +376,23 @@ class Detection:
     def _slice(self, piece: Slice) -> list[Alert]:
         closed: list[Alert] = []
         window = self._windower.push(piece)
+        self._disturbances.see(piece)
         findings = self._window(window) if window is not None else []
         for detector in self._detectors:
             findings += [f for f in detector.detect(piece) if not self._engineered.explains(f)]
         findings = [finding for finding in findings if not self._accepted.covers(finding)]
+        findings = self._states.weigh(self._disturbances.weigh(findings))
         for finding in sorted(findings, key=lambda finding: finding.ts):
             closed += self._folder.add(finding)
+        if self._margins is not None:
+            self._margins.push(piece)
+        self.events += self._disturbances.tick(piece.start) + self._states.tick(piece.start)
         return closed + self._folder.tick(piece.start / SECOND)
 
     def _close(self) -> list[Alert]:
         """What is open at the end; the last window is cut short and not scored."""
         self._windower.close()
+        self.events += self._disturbances.close() + self._states.close()
         return self._folder.close()
 
     def _window(self, window: Window) -> list[Finding]:
@@ -380,7 +407,30 @@ class Detection:
         # the window in which a conversation begins is cut short and is not scored
         p_values = self._behaviour.score(window.start, {key: rows[key] for key in running})
         self._remember(window.start, rows, p_values)
-        return self._behaviour.findings(window.start + WINDOW, rows, p_values, self._convs)
+        slow = self._evidence.add(window.start + WINDOW, rows, p_values, self._convs)
+        return (
+            self._margin_findings(window.start)
+            + slow
+            + self._behaviour.findings(window.start + WINDOW, rows, p_values, self._convs)
+        )
+
+    def _margin_findings(self, start: int) -> list[Finding]:
+        """Margins of the window that began at ``start``, and those that are running out."""
+        if self._margins is None:
+            return []
+        end = start + WINDOW
+        made = self._margins.close(end, self.lens)
+        found = self._trends.add(end, made)
+        self._keep_margins(end, made + self._trends.assessed)
+        return found
+
+    def _keep_margins(self, end: int, margins: list[tuple[str, str, ConvKey, float]]) -> None:
+        """For the report's series; a bounded number of values."""
+        for name, unit, conv, value in margins:
+            if self._margin_count >= MAX_MARGINS:
+                return
+            self._margin_count += 1
+            self.margins.setdefault((name, unit, conv), []).append((end / SECOND, value))
 
     def _remember(self, start: int, rows: dict[ConvKey, Floats], p_values: dict[ConvKey, float]) -> None:
         if len(self.scores) + len(rows) > MAX_SCORES:
@@ -395,10 +445,15 @@ class Detection:
         counters: Counter[str] = Counter()
         for detector in self._detectors:
             counters.update(detector.counters())
+        counters.update(self._disturbances.counters())
+        counters.update(self._trends.counters())
+        counters["margins_left_out"] = self._margins.left_out if self._margins is not None else 0
         counters["findings_dropped"] = self._folder.dropped
         counters["window_messages_truncated"] = self._windower.truncated
         self.notes += [f"{name.replace('_', ' ')}: {n}" for name, n in sorted(counters.items()) if n]
         self.notes += [f"no behaviour model for {p}: {why}" for p, why in self._behaviour.skipped.items()]
+        if self._evidence.note:
+            self.notes.append(self._evidence.note)
         silenced = sum(self._accepted.silenced.values())
         if silenced:
             rules = ", ".join(sorted(self._accepted.silenced))

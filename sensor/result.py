@@ -13,7 +13,7 @@ from typing import Any, Final, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Alert, Incident, Level
+from detectors.base import Alert, Event, Incident, Level
 
 Floats = npt.NDArray[np.float64]
 
@@ -152,6 +152,8 @@ class Result:
         Sorted by start.
     incidents : list of Incident
         Sorted by start.
+    events : list of Event
+        Disturbances of a known kind, sorted by start.
     series : list of Series
         Window scores and rates.
     point_series : list of PointSeries
@@ -183,6 +185,7 @@ class Result:
     undecoded: int = 0
     alerts: list[Alert] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     protocols: list[ProtocolRow] = field(default_factory=list)
     assets: list[AssetRow] = field(default_factory=list)
     conversations: list[ConversationRow] = field(default_factory=list)
@@ -220,13 +223,18 @@ def incident_record(incident: Incident) -> dict[str, Any]:
     return asdict(incident)
 
 
+def event_record(event: Event) -> dict[str, Any]:
+    """One event as a JSON object; ``record`` tells it from an alert."""
+    return {"record": "event"} | asdict(event)
+
+
 def summary_record(result: Result) -> dict[str, Any]:
     """The run's head figures as a JSON object, without alerts and series."""
     record: dict[str, Any] = {name: getattr(result, name) for name in HEAD}
     counts = dict.fromkeys(LEVELS, 0)
     for alert in result.alerts:
         counts[alert.level] = counts.get(alert.level, 0) + 1
-    return record | {"alerts": counts, "incidents": len(result.incidents)}
+    return record | {"alerts": counts, "incidents": len(result.incidents), "events": len(result.events)}
 
 
 def _number(value: float | None) -> float | None:

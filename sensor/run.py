@@ -148,6 +148,7 @@ def _result(decoded: Decoded, inventory: Inventory, detection: Detection, captur
         undecoded=decoded.undecoded,
         alerts=detection.alerts,
         incidents=detection.incidents,
+        events=sorted(detection.events, key=lambda event: (event.start, event.id)),
         protocols=inventory.protocols(),
         assets=inventory.assets(),
         conversations=inventory.conversations(),
@@ -197,6 +198,17 @@ def _series(detection: Detection) -> list[Series]:
         times, messages, values = (np.array(column, np.float64) for column in zip(*entries, strict=True))
         made.append(Series("messages", label, protocol, "1/window", times, messages))
         made.append(Series("score", label, protocol, "1", times, values))
+    return made + _margin_series(detection, MAX_SERIES)
+
+
+def _margin_series(detection: Detection, most: int) -> list[Series]:
+    """Margins of each conversation, those with a trend first."""
+    rows = sorted(detection.margins.items(), key=lambda row: (row[0][0].count(".") < 2, -len(row[1]), row[0]))
+    made = []
+    for (name, unit, key), entries in rows[:most]:
+        label = " ".join(part for part in (f"{key[1]} → {key[2]}", key[4]) if part)
+        times, values = (np.array(column, np.float64) for column in zip(*entries, strict=True))
+        made.append(Series(name, label, key[0], unit, times, values))
     return made
 
 

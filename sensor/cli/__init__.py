@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, str]] = {
     "tune": "Choose the behaviour model by simulated attacks, then learn.",
     "backtest": "Show which alerts another baseline would add or take away.",
     "baseline": "Show, compare and merge baselines.",
+    "state": "Set, show and end maintenance and test windows.",
     "accept": "Accept alerts: the same traffic is silent afterwards.",
     "reject": "Reject what alerts are about; take an acceptance back.",
     "scl": "Import and show station descriptions (SCD, CID, IID, ICD).",

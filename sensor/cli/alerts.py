@@ -29,6 +29,7 @@ def command() -> None:
     Examples:
       gridwarden alerts list -c gridwarden.toml --since 1h --level warning
       gridwarden alerts show 3f2a -c gridwarden.toml
+      gridwarden alerts events -c gridwarden.toml --since 1d
       gridwarden alerts ack 3f2a -c gridwarden.toml --why "maintenance of bay 3"
     """
 
@@ -94,6 +95,38 @@ def list_alerts(
         out.print(_line(one), soft_wrap=True)
     if len(found) == limit:
         out.print(f"the latest {limit}; --limit shows more", style="dim", markup=False)
+
+
+@command.command("events", cls=Command)
+@store_options
+@click.option("--since", type=Duration(), help="Only what ended in the last 30m, 1h, 2d …")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="At most.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
+def events(store: Path, since: float | None, limit: int, as_json: bool) -> None:
+    """Disturbances of a known kind (reconnects, trips, switch-overs), by start, and what they explain.
+
+    \b
+    Examples:
+      gridwarden alerts events -c gridwarden.toml --since 1d
+      gridwarden alerts events --store site.db --json | jq .summary
+    """
+    from sensor.result import event_record
+    from sensor.store.sqlite import Store
+
+    with Store.look(store) as opened:
+        found = opened.events(start=time.time() - since if since is not None else None, limit=limit)
+    for event in found:
+        if as_json:
+            print_json(event_record(event))
+            continue
+        explained = ", ".join(f"{count} {rule}" for rule, count in event.explained.items())
+        text = f"{_when(event.start)}  {event.what:<13} {event.summary}"
+        out.print(
+            text + (f" (explains {explained})" if explained else ""),
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @command.command("show", cls=Command)

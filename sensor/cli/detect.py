@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,7 @@ from sensor.cli.common import Command, err, out, print_json
 
 if TYPE_CHECKING:
     from detectors.base import Alert
+    from detectors.baseline import Baseline
     from sensor.result import Result
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -26,7 +27,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     "--json",
     "as_json",
     is_flag=True,
-    help="One JSON object per alert, sorted by start; live: as each one closes.",
+    help="One JSON object per alert, sorted by start, then one per event; live: as each one closes.",
+)
+@click.option(
+    "--state-from",
+    type=FILE,
+    help="TOML file with [[window]] tables (state, since, until, who, why, hosts): maintenance and test "
+    "windows beside those of the baseline.",
 )
 @click.option("--report", type=FILE, help="Write a self-contained HTML report.")
 @click.option("--store", type=FILE, help="Add alerts, incidents, assets and series to an SQLite store.")
@@ -42,6 +49,7 @@ def command(
     source: options.Source,
     baseline_file: Path,
     as_json: bool,
+    state_from: Path | None,
     report: Path | None,
     store: Path | None,
     fail_on: str | None,
@@ -56,12 +64,15 @@ def command(
       gridwarden detect today.pcapng -b station.baseline --report today.html --store site.db
       gridwarden detect --interface eth1 -b station.baseline --filter 'not port 22'
       gridwarden detect fat.pcap -b station.baseline --json --fail-on warning | jq .summary
+      gridwarden detect may.pcap -b station.baseline --state-from windows.toml
     """
     from sensor.cli.baseline import load
-    from sensor.result import alert_record, level_rank
+    from sensor.result import alert_record, event_record, level_rank
     from sensor.run import run_detect
 
     baseline = load(baseline_file)
+    if state_from is not None:
+        add_windows(baseline, state_from)
     with options.opened_source(source, engine, profiles, "Detecting") as decoded:
         told = _teller(as_json) if source.live else None
         result = run_detect(decoded, baseline, source.names, baseline_file.name, told)
@@ -69,6 +80,8 @@ def command(
     if as_json:
         for alert in result.alerts if told is None else ():
             print_json(alert_record(alert))
+        for event in result.events:
+            print_json(event_record(event))
     else:
         from sensor.report.text import print_summary
 
@@ -90,6 +103,43 @@ def _teller(as_json: bool) -> Callable[[Alert], None]:
             out.print(alert_line(alert), soft_wrap=True)
 
     return tell
+
+
+def add_windows(baseline: Baseline, file: Path) -> None:
+    """Windows of a TOML file, for this run only; raises InputError with file and table."""
+    import tomllib
+
+    from detectors.baseline import BaselineError
+    from detectors.states import WINDOWS, window_from
+    from sensor.errors import InputError
+
+    try:
+        given = tomllib.loads(file.read_text("utf-8")).get("window", [])
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: cannot be read: {error}") from error
+    windows = list(baseline.params.get(WINDOWS, []))
+    for number, table in enumerate(given if isinstance(given, list) else [given], 1):
+        try:
+            windows.append(window_from(_with_moments(table)).record())
+        except BaselineError as error:
+            raise InputError(f"{file}: [[window]] {number}: {error}") from error
+    if not windows:
+        raise InputError(f"{file}: no [[window]] in it")
+    baseline.params[WINDOWS] = windows
+
+
+def _with_moments(table: Any) -> Any:
+    """Dates of TOML as epoch seconds; without a zone they are UTC."""
+    from datetime import UTC, datetime
+
+    if not isinstance(table, dict):
+        return table
+    made = dict(table)
+    for name in ("since", "until"):
+        value = made.get(name)
+        if isinstance(value, datetime):
+            made[name] = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    return made
 
 
 def write_outputs(result: Result, report: Path | None, store: Path | None) -> None:

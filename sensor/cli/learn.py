@@ -45,6 +45,11 @@ MODEL_NAMES: Final = ("knn", "hbos", "pca", "gmm", "iforest", "ecod", "loda", "m
     is_flag=True,
     help="Approve every dangerous message seen (switching, set-points, files ...) without looking.",
 )
+@click.option(
+    "--state",
+    type=click.Choice(["maintenance", "test"]),
+    help="What is learned counts only while this state is on; -o names the site's baseline, which keeps it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for machines.")
 @options.engine
 def command(
@@ -53,6 +58,7 @@ def command(
     false_alarms_per_day: float,
     model: str,
     approve_commands: bool,
+    state: str | None,
     as_json: bool,
     engine: str,
     profiles: tuple[Path, ...],
@@ -67,6 +73,7 @@ def command(
       gridwarden learn monday.pcapng tuesday.pcapng -o station.baseline
       gridwarden learn captures/ -o station.baseline --false-alarms-per-day 0.2
       gridwarden learn --interface eth1 --duration 1h -o station.baseline
+      gridwarden learn relay-test.pcap --state test -o station.baseline
       gridwarden learn fat.pcap -o fat.baseline --approve-commands --json
     """
     from sensor.pipeline import LearnOptions, learn
@@ -87,12 +94,31 @@ def command(
     if approve_commands:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         approved = baseline.approve(None, "learn --approve-commands", "approved while learning", now)
+    if state is not None:
+        baseline = with_state(output, state, baseline)
     write(baseline, output)
     record = summary(baseline, output) | {"approved": approved, "duration_s": time.monotonic() - began}
     if as_json:
         print_json(record)
     else:
         show(baseline, record)
+
+
+def with_state(site: Path, state: str, learned: Baseline) -> Baseline:
+    """The site's baseline with what was learned in a state as the allow-list of that state."""
+    from detectors.baseline import BaselineError
+    from detectors.states import keep_list
+    from sensor.cli.baseline import load
+    from sensor.errors import UsageError
+
+    if not site.is_file():
+        raise UsageError(f"{site}: learn normal operation first; what belongs to a state is kept beside it")
+    baseline = load(site)
+    try:
+        keep_list(baseline, state, learned)
+    except BaselineError as error:
+        raise UsageError(str(error)) from error
+    return baseline
 
 
 def write(baseline: Baseline, output: Path) -> None:

@@ -100,6 +100,7 @@ def _show(record: dict[str, Any]) -> None:
         ("waiting for the store", "store_waiting_alerts", "alerts"),
         ("waiting for sinks", "outbox_depth", "rows"),
         ("baseline age", "baseline_age_s", "s"),
+        ("not as learned", "conversations_moved", "conversations"),
     ):
         if name in sensor:
             out.print(f"  {label:<22} {sensor[name]:>12,.1f} {unit}", markup=False, highlight=False)

@@ -9,11 +9,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Names, Slice
+from detectors.base import Event, Finding, Names, Slice
 from detectors.baseline import Baseline
 from detectors.groups import ConvKey
-from sensor.features.margins import Margins
-from sensor.features.windows import WINDOW, Window
+from sensor.features.windows import Window
 from sensor.messages import MessageBatch
 from sensor.pipeline import Detection
 from sensor.slices import Slicer
@@ -36,6 +35,8 @@ class Step:
     window : WindowFacts or None
         The window that closed with it.
     messages, malformed : int
+    events : list of Event
+        Disturbances that ended.
     """
 
     clock: int
@@ -43,6 +44,7 @@ class Step:
     window: WindowFacts | None = None
     messages: int = 0
     malformed: int = 0
+    events: list[Event] = field(default_factory=list)
 
 
 class LiveDetection(Detection):
@@ -63,13 +65,13 @@ class LiveDetection(Detection):
     def __init__(
         self, names: Names, baseline: Baseline, length: int, alerts_per_day: int, margins: bool = True
     ) -> None:
-        super().__init__(names, baseline)
+        super().__init__(names, baseline, margins)
         self.names = names
         self.slicer = Slicer(length)
         self._folder.most, self._folder.horizon = alerts_per_day, DAY
-        self._margins = Margins(names) if margins else None
         self._facts: WindowFacts | None = None
         self._p_values: dict[ConvKey, float] = {}
+        self._window_margins: list[tuple[str, str, ConvKey, float]] = []
 
     def feed(self, batch: MessageBatch) -> Iterator[Step]:
         """Take a batch; give what each slice that is now complete brought."""
@@ -85,21 +87,25 @@ class LiveDetection(Detection):
         """Close what is open: nothing will come any more."""
         step = Step(0)
         step.changes = [AlertChange(alert, open=False) for alert in self._close()]
+        step.events, self.events = self.events, []
         return step
 
     def leave_open(self) -> Step:
         """What is open as it stands, so that another run can let it grow on."""
         changes = [AlertChange(alert, True, fold) for alert, fold in self._folder.changed(float("inf"))]
-        return Step(0, changes)
+        step = Step(0, changes)
+        step.events = self._disturbances.close()
+        return step
 
     def take_over(self, other: LiveDetection) -> None:
         """Go on where another detection of the same names stops: clock, windows and open alerts."""
         for fold in other._folder.open_alerts():
             self._folder.restore(fold)
+        self.events += other._disturbances.close()
         if other.names is self.names:
             self.slicer, self._windower, self._convs = other.slicer, other._windower, other._convs
             if self._margins is not None and other._margins is not None:
-                self._margins = other._margins
+                self._margins, self._trends = other._margins, other._trends
 
     def restore(self, folds: list[str]) -> list[str]:
         """Take over open alerts of an earlier run; returns the ids of those that were taken."""
@@ -111,16 +117,17 @@ class LiveDetection(Detection):
         left_out = self._margins.left_out if self._margins is not None else 0
         return {
             "findings_dropped": float(self._folder.dropped),
+            "conversations_moved": float(self._evidence.moved),
+            "conversations_watched": float(self._evidence.watched),
             "detector_refused": float(refused + self._windower.truncated + left_out),
         }
 
     def _step(self, piece: Slice) -> Step:
         self._facts = None
         closed = self._slice(piece)
-        if self._margins is not None:
-            self._margins.push(piece)
         clock = piece.end / SECOND
         step = Step(piece.end, window=self._facts, messages=len(piece.messages))
+        step.events, self.events = self.events, []
         step.changes = [AlertChange(alert, open=False) for alert in closed]
         step.changes += [AlertChange(alert, True, fold) for alert, fold in self._folder.changed(clock)]
         step.malformed = int((piece.messages["flags"] & np.uint32(1)).astype(bool).sum())
@@ -128,7 +135,7 @@ class LiveDetection(Detection):
 
     def _window(self, window: Window) -> list[Finding]:
         findings = super()._window(window)
-        facts = WindowFacts(window.start, p_values=self._p_values)
+        facts = WindowFacts(window.start, p_values=self._p_values, margins=self._window_margins)
         frame = window.frame
         counts = frame["messages"].to_numpy(np.float64).tolist()
         responses = frame["response_max"].to_numpy(np.float64).tolist()
@@ -136,13 +143,12 @@ class LiveDetection(Detection):
             key = self.lens.conv(int(conv))
             had, slowest = facts.spoke.get(key, (0, -1.0))
             facts.spoke[key] = (had + int(count), max(slowest, response))
-        if self._margins is not None:
-            facts.margins = [
-                (margin.name, margin.unit, self.lens.conv(margin.conv), margin.value)
-                for margin in self._margins.close(window.start + WINDOW)
-            ]
         self._facts = facts
         return findings
+
+    def _keep_margins(self, end: int, margins: list[tuple[str, str, ConvKey, float]]) -> None:
+        """Into the store with the window."""
+        self._window_margins = margins
 
     def _remember(
         self, start: int, rows: dict[ConvKey, npt.NDArray[np.float64]], p_values: dict[ConvKey, float]

@@ -277,6 +277,7 @@ class Keeper:
                 taken.links | newer.links,
                 taken.assets | newer.assets,
                 taken.health + newer.health,
+                taken.events | newer.events,
             )
             self._bound()
 
@@ -302,6 +303,9 @@ class Keeper:
         while len(pending.incidents) > self.settings.waiting_alerts:
             pending.incidents.pop(next(iter(pending.incidents)))
             self.given_up["incidents"] += 1
+        while len(pending.events) > self.settings.waiting_alerts:
+            pending.events.pop(next(iter(pending.events)))
+            self.given_up["events"] += 1
 
     def _failed(self, error: Exception) -> None:
         now = self.clock.monotonic()

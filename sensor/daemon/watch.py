@@ -220,6 +220,8 @@ class Watch:
         self.malformed += step.malformed
         if step.changes:
             self._tell_alerts(step.changes)
+        if step.events:
+            self.keeper.put(events={event.id: event for event in step.events})
         if step.window is not None:
             written = self.early.window(step.window)
             self.keeper.put(

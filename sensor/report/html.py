@@ -21,6 +21,7 @@ from sensor.errors import MissingToolError
 from sensor.report import words
 from sensor.report.alerts import incidents_section, level_badge, level_filter
 from sensor.report.charts import both, icon_shapes, level_icon, timeline
+from sensor.report.events import events_section
 from sensor.report.markup import Html, join, tag, wire
 from sensor.report.traffic import assets_section, network_section, points_section, protocols_section
 from sensor.result import LEVELS, Result
@@ -96,6 +97,9 @@ def _sections(result: Result) -> list[Html]:
         parts.append(_section("timeline", "Timeline", drawing, "All times are UTC."))
     shown = join([level_filter() if len(result.alerts) > 1 else Html(), incidents_section(result)])
     parts.append(_section("incidents", "Incidents and alerts", shown))
+    if result.events:
+        note = "Disturbances of a known kind. What they explain is kept at info and is no alert."
+        parts.append(_section("events", "Events", events_section(result.events), note))
     if result.point_series:
         note = "The band is what the baseline expects; triangles mark alerts."
         parts.append(_section("points", "Values of points with findings", points_section(result), note))

@@ -13,7 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from detectors.base import Alert, Incident
+from detectors.base import Alert, Event, Incident
 from sensor.frames import FILE_SHIFT
 from sensor.report import words
 from sensor.report.markup import visible
@@ -23,6 +23,7 @@ from sensor.result import LEVELS, Result, level_rank
 MOST_INCIDENTS: Final = 10
 MOST_ALERTS: Final = 20
 MOST_NOTES: Final = 8
+MOST_EVENTS: Final = 8
 LONGEST: Final = 160
 WORD: Final = 12
 FRAME_MASK: Final = (1 << FILE_SHIFT) - 1
@@ -42,6 +43,8 @@ def summary(result: Result) -> Group:
         parts += [Text(), _incidents(result.incidents)]
     if result.alerts:
         parts += [Text(), _alerts(result.alerts)]
+    if result.events:
+        parts += [Text(), _events(result.events)]
     parts += _notes(result)
     return Group(*parts)
 
@@ -97,6 +100,18 @@ def _alerts(alerts: Sequence[Alert]) -> RenderableType:
             facts.append(f"frame {_first_frames(alert)}")
         _row(table, alert.level, _when(alert.start, day), alert.summary, facts)
     return _with_rest(table, len(ranked) - MOST_ALERTS, "more alert")
+
+
+def _events(events: Sequence[Event]) -> RenderableType:
+    table = _table("Events (known disturbances, no alerts)", [event.start for event in events])
+    day = _common_day([event.start for event in events])
+    ranked = sorted(events, key=lambda event: (-sum(event.explained.values()), event.start))
+    for event in sorted(ranked[:MOST_EVENTS], key=lambda event: event.start):
+        explained = ", ".join(f"{count} {rule}" for rule, count in event.explained.items())
+        facts = [f"lasts {words.lasting(event.end - event.start)}"]
+        facts += [f"explains {explained}"] if explained else []
+        _row(table, event.level, _when(event.start, day), event.summary, facts)
+    return _with_rest(table, len(ranked) - MOST_EVENTS, "more event")
 
 
 def _row(table: Table, level: str, when: str, summary: str, facts: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from detectors.base import Alert, Incident
+from detectors.base import Alert, Event, Incident
 from sensor.store import rows
 from sensor.store.sqlite import Store, upsert_sql
 
@@ -90,10 +90,11 @@ class Pending:
     links: dict[tuple[str, str], LinkRow] = field(default_factory=dict)
     assets: dict[str, AssetHealthRow] = field(default_factory=dict)
     health: list[HealthRow] = field(default_factory=list)
+    events: dict[str, Event] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         parts: tuple[Any, ...] = (self.alerts, self.incidents, self.samples, self.levels, self.links)
-        return any(map(len, (*parts, self.assets, self.health)))
+        return any(map(len, (*parts, self.assets, self.health, self.events)))
 
 
 class LiveWriter:
@@ -141,6 +142,9 @@ class LiveWriter:
                 (rows.text(change.alert.id), int(change.open), change.fold, now, now)
                 for change in pending.alerts.values()
             ),
+        )
+        connection.executemany(
+            upsert_sql(rows.EVENT_COLUMNS, "events"), map(rows.event_row, pending.events.values())
         )
         connection.executemany(
             "INSERT INTO levels VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "

@@ -1,9 +1,9 @@
 """Keeping the store within its bounds: what goes first, and how much was given up.
 
-Order of sacrifice: samples, then health rows but the latest :data:`KEEP_HEALTH`, then alerts from the
-quietest level to the loudest, oldest first within each; incidents go with their last alert, runs without
-alerts when they are not among the latest :data:`KEEP_RUNS`. Alarms go last of all. Every deleted row is
-counted in table ``given_up``, so that a gap is never mistaken for a quiet time.
+Order of sacrifice: samples, then health rows but the latest :data:`KEEP_HEALTH`, then events, then
+alerts from the quietest level to the loudest, oldest first within each; incidents go with their last
+alert, runs without alerts when they are not among the latest :data:`KEEP_RUNS`. Alarms go last of all.
+Every deleted row is counted in table ``given_up``, so that a gap is never mistaken for a quiet time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def drop_older(connection: sqlite3.Connection, before: float) -> dict[str, int]:
     """Delete what ended before a time (epoch seconds), inside the caller's transaction."""
     dropped = {"samples": _delete(connection, "DELETE FROM samples WHERE ts < ?", before)}
     dropped["health"] = _delete(connection, "DELETE FROM health WHERE ts < ?", before)
-    for table, column in (("levels", "ts"), ("links", "last"), ("asset_health", "last")):
+    for table, column in (("levels", "ts"), ("links", "last"), ("asset_health", "last"), ("events", "end")):
         statement = f"DELETE FROM {table} WHERE {column} < ?"  # noqa: S608  names above
         dropped[table] = _delete(connection, statement, before)
     for level, name in enumerate(LEVELS):
@@ -73,6 +73,13 @@ def _drop_some(connection: sqlite3.Connection) -> tuple[str, int]:
     )
     if count:
         return "health", count
+    count = _delete(
+        connection,
+        "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY start LIMIT ?)",
+        _portion(connection, "SELECT count(*) FROM events"),
+    )
+    if count:
+        return "events", count
     for level, name in enumerate(LEVELS):
         count = _delete(
             connection,

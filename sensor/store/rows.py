@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from detectors.base import Alert, Incident
+from detectors.base import Alert, Event, Incident
 from sensor.result import LEVELS, AssetRow, PointSeries, Result, Series, level_rank
 
 INT64: Final = (1 << 63) - 1
@@ -24,9 +24,10 @@ RUN_COLUMNS: Final = (
 )
 ALERT_COLUMNS: Final = (
     "id, incident, start, end, level, reading, detector, rule, technique, protocol, src, dst, kind, point, "
-    "summary, expected, observed, p_value, count, frames, readings, scope"
+    "summary, expected, observed, p_value, count, frames, readings, scope, event"
 )
 INCIDENT_COLUMNS: Final = "id, start, end, level, reading, summary, hosts, protocols, alerts"
+EVENT_COLUMNS: Final = "id, what, start, end, summary, hosts, protocols, level, explained"
 ASSET_COLUMNS: Final = "id, mac, ip, vendor, roles, protocols, first, last"
 POINT_VALUES: Final = "value"
 
@@ -98,6 +99,7 @@ def alert_row(alert: Alert) -> Row:
         listing(alert.frames),
         listing({str(name): float(weight) for name, weight in alert.readings.items()}),
         listing(alert.scope),
+        text(alert.event),
     )
 
 
@@ -129,6 +131,27 @@ def incident_from(row: Sequence[Any]) -> Incident:
     ident, start, end, level, reading, summary, hosts, protocols, alerts = row
     lists = (json.loads(part) for part in (hosts, protocols, alerts))
     return Incident(ident, start, end, LEVELS[level], reading, summary, *lists)
+
+
+def event_row(event: Event) -> Row:
+    """Row of table events in the order of :data:`EVENT_COLUMNS`."""
+    return (
+        *(text(part) for part in (event.id, event.what)),
+        real(event.start),
+        real(event.end),
+        text(event.summary),
+        listing(event.hosts),
+        listing(event.protocols),
+        max(0, level_rank(event.level)),
+        listing(event.explained),
+    )
+
+
+def event_from(row: Sequence[Any]) -> Event:
+    """The event of a row in the order of :data:`EVENT_COLUMNS`."""
+    ident, what, start, end, summary, hosts, protocols, level, explained = row
+    lists = (json.loads(hosts), json.loads(protocols))
+    return Event(ident, what, start, end, summary, *lists, LEVELS[level], json.loads(explained))
 
 
 def asset_row(asset: AssetRow) -> Row:

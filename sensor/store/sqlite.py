@@ -23,7 +23,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 import sensor
-from detectors.base import Alert, Incident, Level
+from detectors.base import Alert, Event, Incident, Level
 from sensor.result import AssetRow, PointSeries, Result, Series
 from sensor.store import retention, rows
 from sensor.store.errors import StoreDamaged, StoreError, StoreUnavailable, explain, in_words
@@ -149,6 +149,9 @@ class Store:
             )
             self._write_incidents(result.incidents, ident)
             self._write_alerts(result.alerts, ident)
+            self._connection.executemany(
+                upsert_sql(rows.EVENT_COLUMNS, "events"), map(rows.event_row, result.events)
+            )
             self._write_assets(result.assets)
             samples = sum(self._write_series(series) for series in _lines(result))
         return Written(ident, len(result.alerts), len(result.incidents), len(result.assets), samples)
@@ -180,6 +183,14 @@ class Store:
         """Incidents by start; the earliest ``limit``."""
         query = f"SELECT {rows.INCIDENT_COLUMNS} FROM incidents ORDER BY start, id LIMIT ?"  # noqa: S608
         return [rows.incident_from(row) for row in self._query(query, (limit,))]
+
+    def events(self, *, start: float | None = None, limit: int = 10_000) -> list[Event]:
+        """Disturbances that ended after ``start`` (epoch seconds), by start; the earliest ``limit``."""
+        query = (
+            f"SELECT {rows.EVENT_COLUMNS} FROM events WHERE (? IS NULL OR end >= ?) "  # noqa: S608
+            "ORDER BY start, id LIMIT ?"
+        )
+        return [rows.event_from(row) for row in self._query(query, (start, start, limit))]
 
     def assets(self, *, limit: int = 10_000) -> list[AssetRow]:
         """Devices by first sight."""

@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "detectors"))
 
-from synthetic import IEC104, SECOND, START, FakeNames, i_frame, message, messages, s_frame
+from synthetic import IEC104, SECOND, START, TCP, FakeNames, i_frame, message, messages, s_frame
 
 from detectors.base import Alert
 from detectors.baseline import Baseline
@@ -205,3 +205,81 @@ def test_learning_is_deterministic() -> None:
     first = learn(chopped(traffic(one, 200), 3), one)
     second = learn([batch(traffic(two, 200))], two)
     assert first.to_bytes() == second.to_bytes()
+
+
+def learned_in_test(learned: Baseline) -> Baseline:
+    """The baseline with a window of state test from second 90,050 to 90,150, and a list for it."""
+    from detectors.states import Window, keep_list, set_state
+
+    names = FakeNames()
+    baseline = Baseline.from_bytes(learned.to_bytes())
+    keep_list(baseline, "test", learn([batch(with_counter(traffic(names, 600), names, 0))], names))
+    begin = START / SECOND + 90_050
+    set_state(baseline, Window("test", begin, begin + 100, "me", "relay test", ("10.0.0.77",)), "now")
+    return baseline
+
+
+def with_counter(rows: list[Any], names: FakeNames, start: float) -> list[Any]:
+    """A counter interrogation every 20 s, which normal operation does not know."""
+    conv = names.conv("iec104", 1, 2)
+    extra = [
+        message(
+            start + 20 * n + 0.7, proto=IEC104, role=Role.CLIENT, conv=conv, src=1, dst=2, kind=101, cause=6
+        )
+        for n in range(9)
+    ]
+    return sorted([*rows, *extra], key=lambda row: int(row["ts"]))
+
+
+def test_what_a_state_learned_counts_only_while_it_is_on(learned: Baseline) -> None:
+    names = FakeNames()
+    rows = with_counter(traffic(names, 200, 90_000), names, 90_000)
+    found = [a for a in alerts(rows, names, learned_in_test(learned)) if a.rule == "new-kind"]
+    told = sorted(round(alert.start - START / SECOND - 90_000.7) for alert in found)
+    # one alert goes on for a minute: before the window from 0 on, and after it from 160 on
+    assert told == [0, 160]
+    assert all(
+        alert.end < START / SECOND + 90_050 or alert.start > START / SECOND + 90_150 for alert in found
+    )
+
+
+def reconnect(names: FakeNames, attacked: bool) -> list[Any]:
+    """200 s of traffic, an orderly end and a new connection 10 s later; a stranger commands meanwhile."""
+    conv, link = names.conv("iec104", 1, 2), names.conv("tcp", 1, 2)
+    rows = traffic(names, 200, 90_000)
+    rows += [
+        message(at, proto=TCP, role=Role.CLIENT, conv=link, src=1, dst=2, stream=stream, kind=kind)
+        for at, kind, stream in ((90_200.0, 3, 0), (90_210.0, 1, 1))
+    ]
+    rows += [
+        message(at, proto=IEC104, role=role, conv=conv, src=src, dst=3 - src, stream=1, kind=kind)
+        for at, kind, role, src in ((90_210.1, 513, Role.CLIENT, 1), (90_210.2, 514, Role.SERVER, 2))
+    ]
+    rows += traffic(names, 100, 90_212, stream=1)
+    if attacked:
+        rogue = names.conv("iec104", 9, 2)
+        rows.append(i_frame(rogue, 90_215.5, Role.CLIENT, 0, 0, src=9, kind=50, cause=6, point=9, stream=2))
+    return sorted(rows, key=lambda row: int(row["ts"]))
+
+
+@pytest.mark.parametrize("attacked", [False, True])
+def test_a_reconnect_is_an_event_and_hides_no_attack(learned: Baseline, attacked: bool) -> None:
+    names = FakeNames()
+    found = detect([batch(reconnect(names, attacked))], names, learned)
+    (event,) = [one for one in found.events if one.what == "reconnect"]
+    assert "was opened again after 11 s" in event.summary
+    assert ("nothing is explained by it from then on" in event.summary) is attacked
+    loud = [alert for alert in found.alerts if alert.level == "alarm"]
+    assert [alert.rule for alert in loud] == (["new-command-source"] if attacked else [])
+    if not attacked:
+        assert {incident.reading for incident in found.incidents} <= {"fault"}  # told before the reconnect
+
+
+@pytest.mark.parametrize("size", [1, 13])
+def test_batches_change_no_event_and_no_margin(learned: Baseline, size: int) -> None:
+    whole, parts = FakeNames(), FakeNames()
+    one = detect([batch(reconnect(whole, True))], whole, learned)
+    two = detect(chopped(reconnect(parts, True), size), parts, learned)
+    assert [asdict(event) for event in one.events] == [asdict(event) for event in two.events]
+    assert one.margins == two.margins
+    assert {name for name, _, _ in one.margins} == {"margin.iec104_k", "margin.iec104_t1"}

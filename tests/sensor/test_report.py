@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from result_samples import HOSTILE, START, alert, empty, hostile, quiet, storm, substation
 from rich.console import Console
 
+from detectors.base import Event
 from sensor.errors import MissingToolError
 from sensor.report import network, words
 from sensor.report.charts import NARROW, WIDE, Axis, point_plot, reduce
@@ -291,3 +292,16 @@ def test_the_terminal_summary_does_not_read_markup_in_names() -> None:
     stream = io.StringIO()
     print_summary(Console(file=stream, width=200, color_system=None), result)
     assert "[bold red]x[/]" in stream.getvalue()
+
+
+def test_events_have_a_table_of_their_own() -> None:
+    result = substation()
+    result.events = [
+        Event("e1", "reconnect", START, START + 60, f"opened again {HOSTILE}", ["10.0.0.1"], ["iec104"]),
+        Event("e2", "pause", START + 90, START + 99, "no frame", [], [], explained={"silence": 3}),
+    ]
+    page = render(result)
+    assert ">Events</h2>" in page
+    assert "3 silence" in page
+    assert "<img src=x" not in page
+    assert ">Events</h2>" not in render(substation())

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from result_samples import START, alert, hostile, storm, substation
+from result_samples import HOSTILE, START, alert, hostile, storm, substation
 
-from detectors.base import Alert, Incident, Level
+from detectors.base import Alert, Event, Incident, Level
 from sensor.result import LEVELS, AssetRow, PointSeries, Result, Series
+from sensor.store.live import LiveWriter, Pending
 from sensor.store.sqlite import Store
 
 TEXT = st.text(max_size=40)
@@ -221,3 +222,48 @@ def test_tables_are_strict(path: Path) -> None:
         pytest.skip("this SQLite has no STRICT tables")
     with Store.open(path) as store, pytest.raises(sqlite3.IntegrityError, match="cannot store TEXT"):
         store._connection.execute("INSERT INTO samples (series, ts, value) VALUES (1, 'now', 1)")
+
+
+def events_of_a_day() -> list[Event]:
+    return [
+        Event(
+            id=f"e{n:03d}",
+            what="reconnect",
+            start=START + 100.0 * n,
+            end=START + 100.0 * n + 60,
+            summary=f"{HOSTILE if n == 1 else 'opened again'}",
+            hosts=["10.0.0.1", "10.0.0.2"],
+            protocols=["iec104"],
+            explained={"rate": n},
+        )
+        for n in range(5)
+    ]
+
+
+def test_events_come_back_as_they_were_and_alerts_name_theirs(path: Path) -> None:
+    result = Result(events=events_of_a_day(), alerts=[alert(1, event="e001", level="info")])
+    with Store.open(path) as store:
+        store.write(result)
+        store.write(result)
+    with Store.look(path) as store:
+        (first, second, *rest) = store.events()
+        assert first == result.events[0]
+        assert second.explained == {"rate": 1}
+        assert len(rest) == 3
+        assert [event.id for event in store.events(start=START + 360)] == ["e003", "e004"]
+        assert store.alerts()[0].event == "e001"
+
+
+def test_a_running_sensor_writes_events(path: Path) -> None:
+    with Store.open(path) as store:
+        pending = Pending(events={event.id: event for event in events_of_a_day()})
+        assert pending
+        LiveWriter(store).write(pending, START)
+        assert len(store.events()) == 5
+
+
+def test_events_age_like_everything_else(path: Path) -> None:
+    with Store.open(path) as store:
+        store.write(Result(events=events_of_a_day()))
+        assert store.retain(before=START + 170)["events"] == 2
+        assert [event.id for event in store.events()] == ["e002", "e003", "e004"]

@@ -1,0 +1,277 @@
+"""How events are recognised: from the messages of known conversations, slice by slice.
+
+=============  ==============================================================================================
+reconnect      a connection between hosts that are known to speak the protocol is opened after silence, an
+               end or a reset; IEC 60870-5-104 goes on with STARTDT, interrogation and clock (clause 5.3,
+               IEC 60870-5-5). Not where opening connections is everyday life
+interrogation  C_IC_NA_1 of a known master, until its end is told or a minute has passed
+switch-over    another master that is known too opens or starts its connection to a station whose first
+               master has closed, stopped or fallen silent (IEC 60870-5-104, clause 10)
+standby        an IEC-104 connection that is tested in both directions and carried no data since the sensor
+               began, without anybody having stopped it (clause 10)
+state-change   a known GOOSE publisher raises stNum by one and repeats with growing distances
+               (IEC 61850-8-1, 18.1.2.5); other publishers and spontaneous reports close to it belong to it
+pause          no frame at all, from nobody, for longer than learning ever saw
+=============  ==============================================================================================
+
+Only conversations of the baseline take part: a stranger has no disturbances.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.base import Event, Finding, Slice
+from detectors.baseline import Baseline
+from detectors.events import Events, Open, Pair
+from detectors.groups import SECOND, Lens, is_ip
+from detectors.rules.common import protocol_rows
+from detectors.state_changes import StateChanges
+from detectors.timing import MIN_PAUSE
+from grid_profiles.vocabulary import Role
+
+SYN, FIN, RST = 1, 3, 4
+START_CON, STOP_ACT, STOP_CON, TEST_ACT, TEST_CON = 514, 516, 520, 528, 544
+INTERROGATION, CLOCK, ACTIVATION, TERMINATION = 100, 103, 6, 10
+
+SETTLING: Final = 60 * SECOND
+"""Time after a connection was opened, or an interrogation asked for, in which its effects are expected."""
+
+AFTER: Final = 11 * SECOND
+"""What is over shows in a window that ends up to 10 s later."""
+
+BROKEN: Final = 5 * SECOND
+"""Silence from which an opening is a reconnect; shorter ones had an end or a reset."""
+
+GONE: Final = 10 * SECOND
+"""Silence of a first master from which another one takes over."""
+
+TAKEN_OVER: Final = 600 * SECOND
+EVERYDAY: Final = 4
+"""Openings while learning from which they are everyday life of a pair."""
+
+MAX_ROWS: Final = 512
+MAX_PAIRS: Final = 10_000
+
+
+@dataclass(slots=True)
+class _Link:
+    """One known pair and what is known of it in this run."""
+
+    heard: int = -1  # ns; before the slice at hand
+    closed: int = -1  # ns of an end, a reset or a stop
+    data: bool = False
+    stopped: bool = False
+    tested: int = 0  # bit 1: client to server, bit 2: server to client
+    again: Open | None = None
+    said: str = ""
+
+
+class Disturbances:
+    """Recognises events and has them explain findings."""
+
+    def __init__(self, lens: Lens, baseline: Baseline) -> None:
+        self.lens = lens
+        self.events = Events(lens)
+        self._pause = round(max(MIN_PAUSE, 3 * float(baseline.params.get("max_idle_s", 0.0))) * SECOND)
+        self._clock = -1
+        self._known: set[Pair] = set()
+        self._services: dict[tuple[str, str, int], str] = {}
+        self._masters: dict[tuple[str, str], list[str]] = {}
+        self._links: OrderedDict[Pair, _Link] = OrderedDict()
+        self._pairs: list[Pair | None] = []
+        self._ids = {name: _number(lens, name) for name in ("tcp", "iec104", "goose")}
+        self._learn(baseline)
+        self._changes = StateChanges(lens, baseline, self.events)
+
+    def _learn(self, baseline: Baseline) -> None:
+        everyday = {
+            (row.client, row.server, row.port)
+            for row in baseline.rows("kinds")
+            if row.protocol == "tcp" and row.kind == SYN and row.count >= EVERYDAY
+        }
+        for row in baseline.rows("conversations"):
+            if row.protocol in ("tcp", "udp") or not is_ip(row.client) or row.port <= 0:
+                continue
+            self._known.add((row.protocol, row.client, row.server))
+            service = (row.client, row.server, int(row.port))
+            if service not in everyday:
+                self._services[service] = row.protocol
+            masters = self._masters.setdefault((row.protocol, row.server), [])
+            if row.client not in masters:
+                masters.append(row.client)
+
+    def see(self, piece: Slice) -> None:
+        """Look at a slice before its findings are weighed."""
+        self._look_for_pause(piece)
+        if len(piece.messages):
+            for row in protocol_rows(piece, self._ids["tcp"])[:MAX_ROWS]:
+                self._tcp(row)
+            self._iec104(protocol_rows(piece, self._ids["iec104"]))
+            self._changes.see(piece, self._reports(piece))
+            self._heard(piece)
+
+    def weigh(self, findings: list[Finding]) -> list[Finding]:
+        """Lower what events explain."""
+        return self.events.weigh(findings)
+
+    def tick(self, clock: int) -> list[Event]:
+        """Events that ended before ``clock`` (ns)."""
+        self.events.tick(clock)
+        return self.events.ended()
+
+    def close(self) -> list[Event]:
+        """Events that go on when nothing comes any more."""
+        self.events.close()
+        return self.events.ended()
+
+    def counters(self) -> dict[str, int]:
+        """What there was no room for."""
+        return {"events_left_out": self.events.dropped}
+
+    # --- who was heard ------------------------------------------------------------------------------
+
+    def _look_for_pause(self, piece: Slice) -> None:
+        pause = piece.start - self._clock
+        if self._clock >= 0 and pause > self._pause:
+            words = f"no frame at all for {_span(pause)}: what is missing from this time was not seen"
+            self.events.begin(Open("pause", self._clock, piece.start + AFTER, self._clock, words, set()))
+            for link in self._links.values():
+                link.heard = piece.start if link.heard >= 0 else -1
+        self._clock = max(self._clock, piece.end)
+
+    def _pair(self, conv: int) -> Pair | None:
+        """The known pair of a conversation of this run, None when it is none."""
+        while len(self._pairs) <= conv:
+            key = self.lens.conv(len(self._pairs))
+            self._pairs.append(key[:3] if key[:3] in self._known else None)
+        return self._pairs[conv]
+
+    def _heard(self, piece: Slice) -> None:
+        for conv in np.unique(piece.messages["conv"]).tolist():
+            pair = self._pair(conv) if conv >= 0 else None
+            if pair is not None:
+                self._link(pair).heard = piece.end
+
+    def _link(self, pair: Pair) -> _Link:
+        link = self._links.get(pair)
+        if link is None:
+            link = self._links[pair] = _Link()
+            if len(self._links) > MAX_PAIRS:
+                self._links.popitem(last=False)
+        return link
+
+    def _reports(self, piece: Slice) -> npt.NDArray[Any]:
+        """Spontaneous single and double points of known stations."""
+        rows = protocol_rows(piece, self._ids["iec104"])
+        rows = rows[(rows["role"] == Role.SERVER) & (rows["cause"] == 3) & (rows["kind"] <= 31)]
+        known = [self._pair(conv) is not None for conv in rows["conv"].tolist()]
+        found: npt.NDArray[Any] = rows[np.array(known, bool)]
+        return found
+
+    # --- connections --------------------------------------------------------------------------------
+
+    def _tcp(self, row: Any) -> None:
+        key = self.lens.conv(int(row["conv"]))
+        protocol = self._services.get((key[1], key[2], key[3]))
+        if protocol is None:
+            return
+        pair = (protocol, key[1], key[2])
+        link, now = self._link(pair), int(row["ts"])
+        if int(row["kind"]) in (FIN, RST):
+            link.closed = now
+        elif int(row["kind"]) == SYN:
+            silence = now - link.heard if link.heard >= 0 else 0
+            if link.heard < 0 or silence > BROKEN or link.closed >= 0:
+                self._opened(pair, link, now, silence)
+            self._taken_over(pair, now, protocol != "iec104")
+            link.closed = -1
+
+    def _opened(self, pair: Pair, link: _Link, now: int, silence: int) -> None:
+        before = link.heard >= 0
+        after = f"again after {_span(silence)} of silence" if before else "for the first time in this run"
+        link.said = f"{pair[1]} to {pair[2]} ({pair[0]}) was opened {after}"
+        pairs = {pair, ("tcp", *pair[1:]), ("cotp", *pair[1:])}
+        event = Open("reconnect", now, now + SETTLING, now - silence, link.said, pairs, recorded=before)
+        link.again = self.events.begin(event)
+
+    def _iec104(self, rows: npt.NDArray[Any]) -> None:
+        if not len(rows):
+            return
+        kinds = rows["kind"]
+        telling = (kinds > 512) | (kinds == INTERROGATION) | (kinds == CLOCK)
+        for row in rows[telling][:MAX_ROWS]:
+            pair = self._pair(int(row["conv"]))
+            if pair is not None:
+                self._telling(row, pair, self._link(pair))
+        sent = rows[(kinds < 256) & (kinds > 0) & (rows["role"] == Role.SERVER)]
+        for conv in np.unique(sent["conv"]).tolist():
+            pair = self._pair(conv)
+            if pair is not None:
+                self._link(pair).data = True
+
+    def _telling(self, row: Any, pair: Pair, link: _Link) -> None:
+        """A frame of connection control, an interrogation, a clock command."""
+        kind, now, cause = int(row["kind"]), int(row["ts"]), int(row["cause"])
+        if kind in (STOP_ACT, STOP_CON):
+            link.closed, link.stopped = now, True
+        elif kind == START_CON:
+            link.data = True
+            self._add(link, now, "transfer started")
+            self._taken_over(pair, now, True)
+            link.closed = -1
+        elif kind in (TEST_ACT, TEST_CON):
+            self._tested(pair, link, int(row["role"]), now)
+        elif kind == CLOCK and cause == ACTIVATION:
+            self._add(link, now, "clock set")
+        elif kind == INTERROGATION and cause == ACTIVATION and int(row["role"]) == Role.CLIENT:
+            self._add(link, now, "interrogated")
+            words = f"{pair[1]} interrogated {pair[2]}"
+            event = Open("interrogation", now, now + SETTLING, now, words, {pair}, recorded=False)
+            self.events.begin(event)
+
+    def _add(self, link: _Link, now: int, words: str) -> None:
+        """One more step of a connection that was opened again."""
+        if link.again is not None and now <= link.again.until and words not in link.said:
+            link.said = f"{link.said}, {words}"
+            link.again.summary = link.said
+
+    def _tested(self, pair: Pair, link: _Link, role: int, now: int) -> None:
+        link.tested |= 1 if role == Role.CLIENT else 2
+        if link.data or link.stopped or link.tested != 3:
+            return
+        words = f"{pair[1]} to {pair[2]} (iec104) is tested by both sides and was not started in this run"
+        event = Open("standby", now, now + SETTLING, now, words, {pair}, recorded=False)
+        self.events.begin(event)
+
+    def _taken_over(self, pair: Pair, now: int, starts: bool) -> None:
+        """Does a known second master take the place of a first one?"""
+        if not starts:
+            return
+        protocol, client, server = pair
+        for other in self._masters.get((protocol, server), ()):
+            first = self._links.get((protocol, other, server))
+            if other == client or first is None or first.heard < 0:
+                continue
+            if now - first.heard < GONE and not 0 <= now - first.closed <= SETTLING:
+                continue
+            words = f"{client} took over {server} ({protocol}) from {other}"
+            pairs = {(name, host, server) for name in (protocol, "tcp") for host in (client, other)}
+            self.events.begin(Open("switch-over", now, now + TAKEN_OVER, now, words, pairs))
+
+
+def _number(lens: Lens, protocol: str) -> int:
+    try:
+        return lens.names.protocol_id(protocol)
+    except KeyError:
+        return -1
+
+
+def _span(ns: int) -> str:
+    seconds = ns / SECOND
+    return f"{seconds:.3g} s" if seconds < 600 else f"{seconds / 60:.0f} min"
