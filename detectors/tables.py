@@ -42,10 +42,14 @@ STR, INT, FLOAT = "str", "int64", "float64"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Layout of one table: column name to (dtype, join); ``since``: first format of the archive with it."""
+    """Layout of one table: column name to (dtype, join); ``since``: first format of the archive with it.
+
+    ``optional``: an archive of that format may lack it, and then it has no rows.
+    """
 
     columns: dict[str, tuple[str, Join]]
     since: int = 1
+    optional: bool = False
 
     @property
     def keys(self) -> list[str]:
@@ -188,6 +192,68 @@ ENGINEERED: Final[dict[str, Table]] = {
 }
 """What a station description says; what was seen stands in the other tables."""
 
+PROCESS: Final[dict[str, Table]] = {
+    "motion": Table(  # how values move; point "" is the whole conversation, a report a second of it
+        {
+            **CONV,
+            "point": (STR, Join.KEY),
+            **COUNT,
+            "changes": (INT, Join.SUM),
+            "gap": (FLOAT, Join.MAX),  # longest time between two reports, s
+            "step_blocks": (STR, Join.CHAIN),  # largest change between two reports
+            "rate_blocks": (STR, Join.CHAIN),  # the same per second
+            "still_blocks": (STR, Join.CHAIN),  # longest time without a change, s
+            "run_blocks": (STR, Join.CHAIN),  # most reports without one
+            "block_s": (FLOAT, Join.MAX),
+            **ORIGIN,
+        },
+        since=2,
+        optional=True,
+    ),
+    "samples": Table(  # values side by side in time, for groups of points that move together
+        {
+            **CONV,
+            "point": (STR, Join.KEY),
+            "start": (FLOAT, Join.KEY),
+            "step_s": (FLOAT, Join.KEY),
+            "samples": (STR, Join.FIRST),
+            **ORIGIN,
+        },
+        since=2,
+        optional=True,
+    ),
+    "states": Table(  # joint states of two discrete points: code of both to times entered
+        {
+            **CONV,
+            "point": (STR, Join.KEY),
+            "other_conv": (STR, Join.KEY),
+            "other": (STR, Join.KEY),
+            "entered": (STR, Join.HISTOGRAM),
+            "disagree": (FLOAT, Join.MAX),  # longest time in a state left at once, s
+            **ORIGIN,
+        },
+        since=2,
+        optional=True,
+    ),
+    "feedback": Table(  # what a commanded value does to a reported point
+        {
+            **CONV,
+            "command": (STR, Join.KEY),
+            "value": (FLOAT, Join.KEY),
+            "point": (STR, Join.KEY),
+            **COUNT,  # commands
+            "followed": (INT, Join.SUM),  # after which the point had this value
+            "moved": (INT, Join.SUM),  # ... and changed to it
+            "shows": (FLOAT, Join.FIRST),
+            "delay": (FLOAT, Join.MAX),
+            **ORIGIN,
+        },
+        since=2,
+        optional=True,
+    ),
+}
+"""What process values do beside staying in a range (``values_*.py``)."""
+
 TABLES: Final[dict[str, Table]] = {
     "assets": Table({"address": (STR, Join.KEY), **SPAN, **COUNT, **ORIGIN}),
     "conversations": Table(
@@ -288,6 +354,7 @@ TABLES: Final[dict[str, Table]] = {
             **COUNT,
         }
     ),
+    **PROCESS,
     **ENGINEERED,
     "accepted": Table(
         {

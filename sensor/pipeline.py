@@ -54,6 +54,8 @@ from detectors.timing import Timing
 from detectors.timing_learner import TimingLearner
 from detectors.trends import MarginLearner, MarginTrends, learned_margins
 from detectors.values import ValueLearner, Values, value_limits
+from detectors.values_parts import Process, ProcessLearner, process_notes
+from detectors.values_process import share
 from sensor import __version__
 from sensor.errors import UsageError
 from sensor.features.windows import WINDOW, Window, Windower, silent_row
@@ -178,7 +180,7 @@ class Learning:
         self.lens = Lens(names)
         self._learners: list[Learner] = [
             learner(self.lens)
-            for learner in (AllowlistLearner, TimingLearner, ValueLearner, PublisherLearner)
+            for learner in (AllowlistLearner, TimingLearner, ValueLearner, ProcessLearner, PublisherLearner)
         ]
         self._rules = [rule(self.lens, None) for rule in RULES]
         self._windower = Windower(self.lens)
@@ -271,6 +273,7 @@ def learn_notes(baseline: Baseline, lens: Lens) -> list[str]:
     total = len(baseline.tables["values"])
     if total:
         notes.append(f"{limits} of {total} process values have limits; the others were too few or drift")
+    notes += process_notes(baseline)
     hits = int(baseline.tables["rule_hits"]["count"].sum())
     if hits:
         notes.append(f"protocol rules were broken {hits} times while learning: look before you trust it")
@@ -344,7 +347,8 @@ class Detection:
             self._engineered,
             *(rule(self.lens, known) for rule in RULES),
             Timing(baseline, self.lens, budget),
-            Values(baseline, self.lens, budget),
+            Values(baseline, self.lens, share(budget, "range")),
+            Process(baseline, self.lens, budget),
         ]
         self._behaviour = Behaviour(baseline, self.lens, budget)
         self._evidence = Evidence(self._behaviour, baseline, budget)

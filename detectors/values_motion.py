@@ -1,0 +1,416 @@
+"""Values that jump inside their range, and values that stand still.
+
+**Jump.** A change is told when it is larger than any learned, both from one report to the next and per
+second: after a pause a value may have gone far, and two reports close together may differ. Slow drift is
+not seen here.
+
+**Frozen.** A point that always moved and now repeats the same number, in time and in reports far beyond its
+longest learned run, while most other points of its conversation go on moving. A value that rests at 0 is
+exempt: what is switched off measures nothing.
+
+**Standstill.** All points of a conversation at once, though reports come as ever: old answers played
+again, or a gateway that has lost its field side. That reports stop is ``silence``, not this.
+
+Limits are those of the extremes of blocks of time (``calibration.upper_limit``), at least twice what was
+learned.
+
+References
+----------
+Wolsing et al., "IPAL SIMPLE" (ESORICS 2022): gradient and steady-time detectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.base import Finding, Level, Reading, Slice
+from detectors.baseline import Baseline
+from detectors.calibration import MIN_BLOCKS, Budget, upper_limit
+from detectors.groups import SECOND, ConvKey, Ints, Lens, column
+from detectors.tables import conv_of, text_numbers
+from detectors.values import NAME, STATES
+from detectors.values_motion_learner import LEAST
+from detectors.values_process import View, share, too_short
+
+MIN_COUNT: Final = 50
+MIN_CHANGES: Final = 50
+MIN_STEPS: Final = 20
+OFTEN: Final = 10
+"""A point always moves when its longest run without a change fits so many times into what was learned."""
+
+FEW: Final = 5.0
+"""Reports more than the longest run that a standing value gets at least."""
+
+MAX_POINTS: Final = 100_000
+MAX_FINDINGS: Final = 100
+MAX_CANDIDATES: Final = 32
+JUMP_HOLD: Final = 60.0
+RECENT: Final = 10 * SECOND
+"""A state of the same conversation that changed so shortly before explains a jump."""
+
+UNKNOWN: Final = -2
+NONE: Final = -1
+ROOM: Final = 1_024
+INF: Final = float("inf")
+
+JUMP_SCORES: Final = {"fault": 0.4, "attack": 0.35, "operation": 0.25}
+SWITCHED_SCORES: Final = {"operation": 0.7, "fault": 0.2, "attack": 0.1}
+FROZEN_SCORES: Final = {"fault": 0.55, "attack": 0.3, "operation": 0.15}
+STANDSTILL_SCORES: Final = {"attack": 0.45, "fault": 0.45, "operation": 0.1}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Limits of one point: change per report, per second; time (s) and reports without a change."""
+
+    step: float = INF
+    rate: float = INF
+    still: float = INF
+    reports: float = INF
+    seen: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Largest change and longest time without one that were learned, and the most reports in it."""
+
+
+MotionKey = tuple[ConvKey, str]
+
+
+class Motion:
+    """Holds the motion of values against what was learned."""
+
+    def __init__(self, baseline: Baseline, lens: Lens, budget: Budget) -> None:
+        self.lens = lens
+        self.bounds = bounds_of(baseline, budget)
+        self.states = _states(baseline)
+        self._slot = np.full(ROOM, UNKNOWN, np.int64)  # by the run's number of a point
+        self._made: list[Bounds] = []
+        self._limits = np.full((4, ROOM), INF)
+        self._last = np.full(ROOM, np.nan)
+        self._at, self._since, self._run = (np.zeros(ROOM, np.int64) for _ in range(3))
+        self._conv, self._told = np.full(ROOM, NONE, np.int64), np.zeros(ROOM, bool)
+        self._is_state = np.zeros(ROOM, bool)
+        self._of = np.full(ROOM, NONE, np.int64)
+        self._whole = _Whole()
+        self._switched: dict[int, int] = {}
+        self._refused = 0
+
+    def counters(self) -> dict[str, int]:
+        """Findings beyond the bound per slice."""
+        return {"motion_findings": self._refused}
+
+    def detect(self, piece: Slice, view: View) -> list[Finding]:
+        """Findings of one slice."""
+        if not self.bounds or not len(view.rows):
+            return []
+        slots = self._resolve(view)
+        watched = slots >= 0
+        if not watched.any():
+            return []
+        firsts, sizes, slots = view.firsts[watched], view.sizes[watched], slots[watched]
+        edges = np.cumsum(sizes) - sizes
+        at = np.repeat(firsts - edges, sizes) + np.arange(sizes.sum())
+        of = np.repeat(np.arange(len(slots)), sizes)
+        values, stamps = view.rows["value"][at], view.rows["ts"][at]
+        before, since = np.r_[np.nan, values[:-1]], np.r_[0, stamps[:-1]]
+        before[edges], since[edges] = self._last[slots], self._at[slots]
+        changed = (values != before) & ~np.isnan(before)
+        jumps = self._jumps(values - before, stamps - since, slots[of])
+        self._advance(slots, edges, sizes, values, stamps, changed)
+        self._note_switching(slots[of[changed & self._is_state[slots[of]]]], piece)
+        known = ~np.isnan(before[edges]) | (sizes > 1)
+        moved = np.logical_or.reduceat(changed, edges)
+        still = self._conversations(slots, known, moved)
+        found = [
+            self._jump(view.rows[at[i]], before[i], slots[of[i]], piece)
+            for i in jumps[:MAX_FINDINGS].tolist()
+        ]
+        self._refused += max(0, len(jumps) - MAX_FINDINGS)
+        frozen = self._frozen(slots)
+        found += [self._freeze(view.rows[firsts[i]], slots[i], piece) for i in frozen]
+        for number in still.tolist():
+            first = firsts[np.flatnonzero(self._of[slots] == number)[0]]
+            found.append(self._standstill(view.rows[first], number, piece))
+        return found
+
+    def _jumps(self, steps: npt.NDArray[np.float64], apart: Ints, slots: Ints) -> Ints:
+        size = np.abs(steps)
+        rate = size / np.maximum(apart / SECOND, LEAST)
+        with np.errstate(invalid="ignore"):
+            over = (size > self._limits[0, slots]) & (rate > self._limits[1, slots])
+        return np.flatnonzero(over)
+
+    def _advance(
+        self,
+        slots: Ints,
+        edges: Ints,
+        sizes: Ints,
+        values: npt.NDArray[np.float64],
+        stamps: Ints,
+        changed: npt.NDArray[np.bool_],
+    ) -> None:
+        """Move last values and runs without a change on."""
+        ends = edges + sizes - 1
+        place = np.where(changed, np.arange(len(values)), -1)
+        latest = np.maximum.reduceat(place, edges)
+        fresh = np.isnan(self._last[slots])
+        kept = (latest < 0) & ~fresh
+        begin = np.where(latest >= 0, latest, edges)
+        self._run[slots] = np.where(kept, self._run[slots] + sizes, ends - begin)
+        self._since[slots] = np.where(kept, self._since[slots], stamps[begin])
+        self._told[slots] &= kept
+        self._last[slots], self._at[slots] = values[ends], stamps[ends]
+
+    def _note_switching(self, slots: Ints, piece: Slice) -> None:
+        for conv in np.unique(self._conv[slots]).tolist():
+            self._switched[conv] = piece.start
+
+    def _conversations(self, slots: Ints, known: npt.NDArray[np.bool_], moved: npt.NDArray[np.bool_]) -> Ints:
+        """Count the conversations of this slice as moving or standing; those that stand still too long."""
+        whole, of = self._whole, self._of[slots]
+        size = len(whole.at)
+        heard = np.bincount(of[known], minlength=size) > 0
+        np.maximum.at(whole.at, of[known], self._at[slots[known]])
+        alive = np.bincount(of[moved], minlength=size) > 0
+        new = heard & ~whole.heard
+        restart = (heard & alive) | new
+        whole.since[restart], whole.run[restart], whole.told[restart] = whole.at[restart], 0, False
+        whole.run[heard & ~restart] += 1
+        whole.heard |= heard
+        over = heard & ~whole.told & (whole.run > whole.limits[1])
+        over &= (whole.at - whole.since) / SECOND > whole.limits[0]
+        if over.any():
+            quantity = ~self._is_state[slots] & (self._last[slots] != 0)
+            over &= np.bincount(of[quantity], minlength=size) > 0
+            whole.told |= over
+        return np.flatnonzero(over)
+
+    def _frozen(self, slots: Ints) -> list[int]:
+        """Places (in ``slots``) of points that stand still while most of their neighbours move."""
+        over = (self._run[slots] > self._limits[3, slots]) & ~self._told[slots] & (self._last[slots] != 0)
+        over &= (self._at[slots] - self._since[slots]) / SECOND > self._limits[2, slots]
+        out = []
+        for place in np.flatnonzero(over)[:MAX_CANDIDATES].tolist():
+            slot = slots[place]
+            used = len(self._made)
+            near = np.flatnonzero(
+                (self._conv[:used] == self._conv[slot]) & np.isfinite(self._limits[3, :used])
+            )
+            near = near[near != slot]
+            moving = self._since[near] > self._since[slot]
+            if len(near) and 2 * int(moving.sum()) > len(near):
+                self._told[slot] = True
+                out.append(place)
+        return out
+
+    # --- points of this run ---
+
+    def _resolve(self, view: View) -> Ints:
+        """Slot of each run of rows, :data:`NONE` without limits."""
+        numbers = view.numbers[view.firsts]
+        self._slot = column(self._slot, numbers, UNKNOWN)
+        for index in np.flatnonzero(self._slot[numbers] == UNKNOWN).tolist():
+            row = view.rows[view.firsts[index]]
+            self._slot[numbers[index]] = self._number(row)
+        return self._slot[numbers]
+
+    def _number(self, row: Any) -> int:
+        conv = int(row["conv"])
+        key = (self.lens.conv(conv), self.lens.names.point(int(row["proto"]), int(row["point"])))
+        bounds = self.bounds.get(key)
+        if bounds is None or len(self._made) >= MAX_POINTS:
+            return NONE
+        slot = len(self._made)
+        self._made.append(bounds)
+        if slot >= len(self._last):
+            self._grow()
+        self._limits[:, slot] = (bounds.step, bounds.rate, bounds.still, bounds.reports)
+        self._conv[slot], self._is_state[slot] = conv, key in self.states
+        self._of[slot] = self._whole.number(conv, self.bounds.get((key[0], ""), Bounds()))
+        return slot
+
+    def _grow(self) -> None:
+        size = len(self._last)
+        self._limits = np.hstack([self._limits, np.full((4, size), INF)])
+        self._last = np.r_[self._last, np.full(size, np.nan)]
+        self._conv, self._of = (np.r_[column, np.full(size, NONE)] for column in (self._conv, self._of))
+        self._at, self._since, self._run = (
+            np.r_[column, np.zeros(size, np.int64)] for column in (self._at, self._since, self._run)
+        )
+        self._told, self._is_state = (
+            np.r_[column, np.zeros(size, bool)] for column in (self._told, self._is_state)
+        )
+
+    # --- words ---
+
+    def _jump(self, row: Any, before: float, slot: int, piece: Slice) -> Finding:
+        bounds, text = self._made[slot], self._text(row)
+        step = float(row["value"]) - before
+        switched = piece.end - self._switched.get(int(row["conv"]), -RECENT) <= RECENT
+        more = "; a state of the same device changed with it" if switched else ""
+        return self._made_of(
+            "value-jump",
+            Level.INFO if switched else Level.NOTICE,
+            row,
+            piece,
+            f"{text} went from {before:g} to {float(row['value']):g} in one step; the largest "
+            f"learned is {bounds.seen[0]:g}{more}",
+            f"changes up to {bounds.step:.4g}",
+            f"{step:+.4g}",
+            SWITCHED_SCORES if switched else JUMP_SCORES,
+            hold=JUMP_HOLD,
+            group="",
+            item=text,
+        )
+
+    def _freeze(self, row: Any, slot: int, piece: Slice) -> Finding:
+        bounds, text = self._made[slot], self._text(row)
+        still = (self._at[slot] - self._since[slot]) / SECOND
+        return self._made_of(
+            "value-frozen",
+            Level.NOTICE,
+            row,
+            piece,
+            f"{text} stands at {self._last[slot]:g} for {still:.0f} s ({self._run[slot]} reports) while other "
+            f"values of {self.lens.link(int(row['conv']))} move; the longest learned is {bounds.seen[1]:.0f} s",
+            f"a change within {bounds.still:.0f} s",
+            f"none in {still:.0f} s",
+            FROZEN_SCORES,
+            hold=JUMP_HOLD,
+            group="",
+            item=text,
+        )
+
+    def _standstill(self, row: Any, number: int, piece: Slice) -> Finding:
+        whole, bounds = self._whole, self._whole.bounds[number]
+        still, (_, longest, reports) = (whole.at[number] - whole.since[number]) / SECOND, bounds.seen
+        made = self._made_of(
+            "values-standstill",
+            Level.NOTICE,
+            row,
+            piece,
+            f"no value of {self.lens.link(int(row['conv']))} has changed for {still:.0f} s though reports go on; "
+            f"the longest learned is {longest:.0f} s and {reports:.0f} reports",
+            f"a change within {bounds.still:.0f} s",
+            f"none in {still:.0f} s ({whole.run[number]} times reported)",
+            STANDSTILL_SCORES,
+            hold=JUMP_HOLD,
+            group="",
+            item="",
+        )
+        made.point, made.technique = -1, "T0832"
+        return made
+
+    def _text(self, row: Any) -> str:
+        return self.lens.names.point(int(row["proto"]), int(row["point"]))
+
+    def _made_of(
+        self,
+        rule: str,
+        level: Level,
+        row: Any,
+        piece: Slice,
+        summary: str,
+        expected: str,
+        observed: str,
+        scores: dict[str, float],
+        **more: Any,
+    ) -> Finding:
+        message = piece.messages[int(row["message"])]
+        return Finding(
+            ts=int(row["ts"]),
+            detector=NAME,
+            rule=rule,
+            level=level,
+            reading=Reading(max(scores, key=lambda name: scores[name])),
+            proto=int(row["proto"]),
+            conv=int(row["conv"]),
+            src=int(message["src"]),
+            dst=int(message["dst"]),
+            summary=summary,
+            kind=int(message["kind"]),
+            point=int(row["point"]),
+            expected=expected,
+            observed=observed,
+            frames=[int(row["frame"])],
+            scores=scores,
+            **more,
+        )
+
+
+class _Whole:
+    """Conversations as one point each, by number: when a value last changed, and reports since."""
+
+    def __init__(self) -> None:
+        self.bounds: list[Bounds] = []
+        self.numbers: dict[int, int] = {}
+        self.limits = np.full((2, ROOM), INF)
+        self.since, self.at, self.run = (np.zeros(ROOM, np.int64) for _ in range(3))
+        self.heard, self.told = np.zeros(ROOM, bool), np.zeros(ROOM, bool)
+
+    def number(self, conv: int, bounds: Bounds) -> int:
+        """Number of a conversation; ``bounds`` are its own."""
+        found = self.numbers.get(conv)
+        if found is None:
+            found = self.numbers[conv] = len(self.bounds)
+            self.bounds.append(bounds)
+            if found >= len(self.at):
+                self.limits = np.hstack([self.limits, np.full(self.limits.shape, INF)])
+                self.since, self.at, self.run = (
+                    np.r_[column, np.zeros_like(column)] for column in (self.since, self.at, self.run)
+                )
+                self.heard, self.told = (
+                    np.r_[column, np.zeros_like(column)] for column in (self.heard, self.told)
+                )
+            self.limits[:, found] = bounds.still, bounds.reports
+        return found
+
+
+def bounds_of(baseline: Baseline, budget: Budget) -> dict[MotionKey, Bounds]:
+    """Limits of each point that was seen often enough; none after a short training."""
+    if too_short(baseline):
+        return {}
+    rows = [row for row in baseline.rows("motion") if row.count >= MIN_COUNT]
+    states, counters = _states(baseline), _counters(baseline)
+    part = share(budget, "motion")
+    made = {}
+    for row in rows:
+        key = (conv_of(row), row.point)
+        made[key] = Bounds() if key in states else _bounds(row, part, len(rows), key in counters)
+    return made
+
+
+def _states(baseline: Baseline) -> set[MotionKey]:
+    """Points that only ever showed a few whole numbers: single and double points, modes."""
+    return {
+        (conv_of(row), row.point)
+        for row in baseline.rows("values")
+        if 0 <= row.low <= row.high <= STATES and row.low == int(row.low) and row.high == int(row.high)
+    }
+
+
+def _counters(baseline: Baseline) -> set[MotionKey]:
+    """Points that only ever rise or only fall: they start again some day, in one large step."""
+    return {
+        (conv_of(row), row.point)
+        for row in baseline.rows("values")
+        if (row.falls == 0 or row.rises == 0) and row.rises + row.falls > 2
+    }
+
+
+def _bounds(row: Any, budget: Budget, points: int, counter: bool) -> Bounds:
+    stills, most = text_numbers(row.still_blocks), text_numbers(row.run_blocks)
+    steps, rates = text_numbers(row.step_blocks), text_numbers(row.rate_blocks)
+    probability = budget.probability(budget.values / 2, row.block_s, points)
+    step = rate = still = reports = INF
+    if len(steps) >= MIN_BLOCKS and row.changes >= MIN_STEPS and not counter:
+        step = upper_limit(steps, probability, max(steps))
+        rate = upper_limit(rates, probability, max(rates))
+    longest, run = max(stills, default=0.0), max(most, default=0.0)
+    if row.changes >= MIN_CHANGES and len(stills) >= MIN_BLOCKS and OFTEN * run <= row.count:
+        period = longest / run if run else 0.0
+        still = upper_limit(stills, probability, max(longest, FEW * period))
+        reports = upper_limit(most, probability, max(run, FEW))
+    return Bounds(step, rate, still, reports, (max(steps, default=0.0), longest, run))

@@ -1,0 +1,66 @@
+"""The learner and the detector of process values beyond their range, made of the parts in ``values_*.py``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from detectors.base import Finding, Slice
+from detectors.baseline import Baseline
+from detectors.calibration import Budget
+from detectors.groups import Lens
+from detectors.values_motion import Motion
+from detectors.values_motion_learner import MotionLearner
+from detectors.values_process import MIN_LEARNED, Measured, ProcessLearning, ProcessPart, too_short
+
+LEARNERS: Final = (MotionLearner,)
+PARTS: Final = (Motion,)
+
+
+class ProcessLearner:
+    """Hands the reported values of each slice to every learner of process values."""
+
+    def __init__(self, lens: Lens) -> None:
+        self._measured = Measured(lens)
+        self._learners: list[ProcessLearning] = [learner(lens) for learner in LEARNERS]
+
+    def learn(self, piece: Slice) -> None:
+        """Take one slice."""
+        view = self._measured.of(piece)
+        for learner in self._learners:
+            learner.learn(piece, view)
+
+    def finish(self, baseline: Baseline) -> None:
+        """Write their tables."""
+        for learner in self._learners:
+            learner.finish(baseline)
+
+
+class Process:
+    """Hands the reported values of each slice to every detector of process values."""
+
+    def __init__(self, baseline: Baseline, lens: Lens, budget: Budget) -> None:
+        self._measured = Measured(lens)
+        self._parts: list[ProcessPart] = [part(baseline, lens, budget) for part in PARTS]
+
+    def counters(self) -> dict[str, int]:
+        """What their bounded tables had to refuse."""
+        total: Counter[str] = Counter()
+        for part in self._parts:
+            total.update(part.counters())
+        return dict(total)
+
+    def detect(self, piece: Slice) -> list[Finding]:
+        """Findings of one slice."""
+        view = self._measured.of(piece)
+        return [finding for part in self._parts for finding in part.detect(piece, view)]
+
+
+def process_notes(baseline: Baseline) -> list[str]:
+    """What an engineer must know about these limits."""
+    if not too_short(baseline) or not len(baseline.tables["values"]):
+        return []
+    return [
+        f"jumps, standing values, groups of values and states are not judged: that takes {MIN_LEARNED / 60:.0f} "
+        "minutes of learning"
+    ]

@@ -1,0 +1,126 @@
+"""Process values beyond their range: one learner and one detector for what ``values_*.py`` know.
+
+- ``values_motion``: jumps inside the range, values and conversations that stand still.
+- ``values_groups``: points that move together, and one that departs from the others (PyOD).
+- ``values_states``: pairs of states that exclude each other; ``values_feedback``: what a command leads to.
+
+They share one view of a slice (:class:`Measured`): values that devices report, without commands, clocks
+and repetitions. The values' part of the false-alarm budget is divided by :data:`SHARES`. Nothing here
+speaks when fewer than :data:`MIN_LEARNED` seconds were learned; a note of the run says so.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.base import Finding, Slice
+from detectors.baseline import Baseline
+from detectors.calibration import Budget
+from detectors.groups import REPEATED, Ints, Lens, column, runs
+from grid_profiles.vocabulary import DANGEROUS, Role
+
+SHARES: Final = {"range": 0.4, "motion": 0.3, "groups": 0.3}
+"""Parts of the values' budget: band of each point (``values.py``), motion, groups. States and feedback are
+rules that learning must have covered; they do not draw on it."""
+
+MIN_LEARNED: Final = 1_200.0
+"""Seconds of learning below which how values move is not judged: minutes say too little about it."""
+
+LARGEST: Final = 1e150
+"""What lies beyond is no process value (its square would not be finite)."""
+
+UTC_TIME: Final = 0x91
+"""ASN.1 tag of a UTC time among the entries of a GOOSE or MMS dataset (IEC 61850-8-1)."""
+
+UNKNOWN, REPORTED, COMMANDED = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Reported values of a slice, sorted by point, in order of arrival.
+
+    Attributes
+    ----------
+    rows : ndarray of POINT, shape (n,)
+    numbers : ndarray of int64, shape (n,)
+        The run's number of each row's point (:class:`~detectors.groups.PointRows`).
+    firsts, sizes : ndarray of int64, shape (k,)
+        Runs of rows of one point.
+    """
+
+    rows: npt.NDArray[Any]
+    numbers: Ints
+    firsts: Ints
+    sizes: Ints
+
+
+class Measured:
+    """Values that devices report: no commands or their mirrored confirmations, no clocks, no repetitions."""
+
+    def __init__(self, lens: Lens) -> None:
+        self.lens = lens
+        self._status = np.full(1_024, UNKNOWN, np.int8)  # by the run's number of a point
+        self._clocks = []
+        for name in ("goose", "mms"):
+            with suppress(KeyError):
+                self._clocks.append(lens.names.protocol_id(name))
+
+    def of(self, piece: Slice) -> View:
+        """The reported values of a slice."""
+        points, numbers = self.lens.points(piece)
+        if len(points):
+            messages = piece.messages
+            at = points["message"]
+            keep = (np.abs(points["value"]) < LARGEST) & (numbers >= 0)
+            keep &= messages["flags"][at] & np.uint32(REPEATED) == 0
+            keep &= messages["role"][at] != Role.CLIENT
+            if self._clocks:
+                keep &= ~((points["kind"] == UTC_TIME) & np.isin(points["proto"], self._clocks))
+            if not keep.all():
+                points, numbers = points[keep], numbers[keep]
+        firsts, sizes = runs(numbers)
+        self._status = column(self._status, numbers, UNKNOWN)
+        status = self._status[numbers[firsts]]
+        if (status == UNKNOWN).any():
+            for index in np.flatnonzero(status == UNKNOWN).tolist():
+                status[index] = self._judge(points[firsts[index]], piece)
+            self._status[numbers[firsts]] = status
+        if (status == COMMANDED).any():
+            keep = np.repeat(status == REPORTED, sizes)
+            points, numbers = points[keep], numbers[keep]
+            firsts, sizes = runs(numbers)
+        return View(points, numbers, firsts, sizes)
+
+    def _judge(self, row: Any, piece: Slice) -> int:
+        """A point that is first met in a message that changes the plant is a command's, not a reading."""
+        kind = int(piece.messages["kind"][int(row["message"])])
+        return COMMANDED if self.lens.kind_class(int(row["proto"]), kind) in DANGEROUS else REPORTED
+
+
+class ProcessPart(Protocol):
+    """A detector of process values, one of several that share a view."""
+
+    def detect(self, piece: Slice, view: View) -> list[Finding]: ...
+    def counters(self) -> dict[str, int]: ...
+
+
+class ProcessLearning(Protocol):
+    """The learner beside it."""
+
+    def learn(self, piece: Slice, view: View) -> None: ...
+    def finish(self, baseline: Baseline) -> None: ...
+
+
+def too_short(baseline: Baseline) -> bool:
+    """Was too little learned to judge how values move?"""
+    return float(baseline.params.get("learned_s", 0.0)) < MIN_LEARNED
+
+
+def share(budget: Budget, name: str) -> Budget:
+    """The budget of one part of the values' detectors."""
+    return replace(budget, values=budget.values * SHARES[name])
