@@ -84,7 +84,7 @@ class Motion:
     def __init__(self, baseline: Baseline, lens: Lens, budget: Budget) -> None:
         self.lens = lens
         self.bounds = bounds_of(baseline, budget)
-        self.states = _states(baseline)
+        self.states = states_of(baseline)
         self._slot = np.full(ROOM, UNKNOWN, np.int64)  # by the run's number of a point
         self._made: list[Bounds] = []
         self._limits = np.full((4, ROOM), INF)
@@ -373,7 +373,7 @@ def bounds_of(baseline: Baseline, budget: Budget) -> dict[MotionKey, Bounds]:
     if too_short(baseline):
         return {}
     rows = [row for row in baseline.rows("motion") if row.count >= MIN_COUNT]
-    states, counters = _states(baseline), _counters(baseline)
+    states, counters = states_of(baseline), _counters(baseline)
     part = share(budget, "motion")
     made = {}
     for row in rows:
@@ -382,7 +382,7 @@ def bounds_of(baseline: Baseline, budget: Budget) -> dict[MotionKey, Bounds]:
     return made
 
 
-def _states(baseline: Baseline) -> set[MotionKey]:
+def states_of(baseline: Baseline) -> set[MotionKey]:
     """Points that only ever showed a few whole numbers: single and double points, modes."""
     return {
         (conv_of(row), row.point)

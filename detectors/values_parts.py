@@ -9,12 +9,14 @@ from detectors.base import Finding, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import Budget
 from detectors.groups import Lens
+from detectors.values_groups import Groups
 from detectors.values_motion import Motion
 from detectors.values_motion_learner import MotionLearner
 from detectors.values_process import MIN_LEARNED, Measured, ProcessLearning, ProcessPart, too_short
+from detectors.values_samples import SampleLearner
 
-LEARNERS: Final = (MotionLearner,)
-PARTS: Final = (Motion,)
+LEARNERS: Final = (MotionLearner, SampleLearner)
+PARTS: Final = (Motion, Groups)
 
 
 class ProcessLearner:

@@ -1,0 +1,243 @@
+"""A point that departs from the points it always moved with, inside its own range.
+
+Every 10 s of capture time the values of each group (``values_models.py``) are held against what its members
+say of each other. What must come together for a finding: a departure that stays as long as the slowest
+member takes to be reported, at least :data:`BEYOND` times the largest that stayed while learning, of a size
+that matters (:data:`SIZE` of the point's range), with a p-value within the budget.
+
+It is kept at info where something else explains it: a state of the site changed when it began (another
+topology has other relations), other members lie outside of what was learned, or the tail of a short
+training would have to be believed too far and the departure is not gross (:data:`GROSS`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.base import Finding, Level, Reading, Slice
+from detectors.baseline import Baseline
+from detectors.behaviour import BOLD
+from detectors.calibration import Budget
+from detectors.groups import SECOND, Lens, column
+from detectors.tables import conv_of
+from detectors.values import NAME
+from detectors.values_models import Floats, Group, groups_of, stayed
+from detectors.values_motion import states_of
+from detectors.values_process import View, share, too_short
+from detectors.values_samples import STEP, Sampled
+
+BEYOND: Final = 2.0
+GROSS: Final = 4.0
+SIZE: Final = 0.1
+OUTSIDE: Final = 0.25
+"""Part of its range by which a member may leave it before the group's relations are not believed there."""
+
+STALE: Final = 2.0
+"""A value older than so many times its longest learned pause says nothing about now."""
+
+SWITCHING: Final = 30 * SECOND
+HOLD: Final = 60.0
+NONE: Final = -1
+UNKNOWN: Final = -2
+SHOWN: Final = 3
+
+SCORES: Final = {"fault": 0.45, "attack": 0.4, "operation": 0.15}
+EXPLAINED_SCORES: Final = {"operation": 0.6, "fault": 0.25, "attack": 0.15}
+
+
+@dataclass(slots=True)
+class _Watch:
+    """One group in this run: residuals of the last rows, and since when something departs."""
+
+    group: Group
+    rows: deque[Floats] = field(default_factory=deque)
+    began: int = NONE
+    switched: bool = False
+
+
+class Groups:
+    """Holds points against the points they move with."""
+
+    def __init__(self, baseline: Baseline, lens: Lens, budget: Budget) -> None:
+        self.lens = lens
+        self._sampled = Sampled(baseline)
+        made = (
+            []
+            if too_short(baseline)
+            else groups_of(baseline, self._sampled, int(baseline.params.get("seed", 1)))
+        )
+        self.watches = [_Watch(group, deque(maxlen=group.patience)) for group in made]
+        part = share(budget, "groups")
+        self._alphas = [
+            part.probability(part.values, w.group.patience * STEP / SECOND, len(made)) for w in self.watches
+        ]
+        used = sorted({int(j) for w in self.watches for j in w.group.members})
+        self._wanted = {self._sampled.points[j]: j for j in used}
+        self._states = states_of(baseline) if made else set()
+        size = len(self._sampled.points)
+        gaps = {(conv_of(row), row.point): row.gap for row in baseline.rows("motion")} if made else {}
+        self._oldest = np.array([STALE * max(gaps.get(key, 0.0), 10.0) for key in self._sampled.points])
+        self._place = np.full(1_024, UNKNOWN, np.int64)
+        self._last, self._at = np.full(size, np.nan), np.zeros(size, np.int64)
+        self._rows: list[Any] = [None] * size
+        self._sides: dict[int, tuple[int, int]] = {}
+        self._state_of: dict[int, float] = {}
+        self._switched = -(1 << 62)
+        self._number = -1
+
+    def counters(self) -> dict[str, int]:
+        """Nothing grows with the traffic."""
+        return {}
+
+    def detect(self, piece: Slice, view: View) -> list[Finding]:
+        """Findings of one slice; groups are judged when a new row of values begins."""
+        if not self.watches:
+            return []
+        number = piece.start // STEP
+        found: list[Finding] = []
+        if self._number >= 0 and number > self._number:
+            found = self._judge(piece.start)
+        self._number = max(self._number, number)
+        if len(view.rows):
+            self._take(piece, view)
+        return found
+
+    def _take(self, piece: Slice, view: View) -> None:
+        """Remember the last value of each point of a group, and whether a state changed."""
+        numbers = view.numbers[view.firsts]
+        self._place = column(self._place, numbers, UNKNOWN)
+        for index in np.flatnonzero(self._place[numbers] == UNKNOWN).tolist():
+            self._place[numbers[index]] = self._meet(view.rows[view.firsts[index]])
+        places = self._place[numbers]
+        kept = np.flatnonzero(places != NONE)
+        ends = (view.firsts + view.sizes - 1)[kept]
+        for place, end in zip(places[kept].tolist(), ends.tolist(), strict=True):
+            row = view.rows[end]
+            if place < NONE:
+                self._state(place, float(row["value"]), piece.start)
+                continue
+            self._last[place], self._at[place], self._rows[place] = row["value"], row["ts"], row
+            message = piece.messages[int(row["message"])]
+            self._sides[place] = int(message["src"]), int(message["dst"])
+
+    def _meet(self, row: Any) -> int:
+        """Column of a point of a group; below :data:`UNKNOWN` a state, :data:`NONE` nothing of ours."""
+        key = (self.lens.conv(int(row["conv"])), self.lens.names.point(int(row["proto"]), int(row["point"])))
+        place = self._wanted.get(key, NONE)
+        if place == NONE and key in self._states and len(self._state_of) < 10_000:
+            place = UNKNOWN - 1 - len(self._state_of)
+            self._state_of[place] = float("nan")
+        return place
+
+    def _state(self, place: int, value: float, now: int) -> None:
+        before = self._state_of[place]
+        if before != value:
+            self._state_of[place] = value
+            if before == before:
+                self._switched = now
+
+    def _judge(self, now: int) -> list[Finding]:
+        values = np.where((now - self._at) / SECOND <= self._oldest, self._last, np.nan)
+        found = []
+        for watch, alpha in zip(self.watches, self._alphas, strict=True):
+            own = values[watch.group.members]
+            if not np.isfinite(own).all():
+                watch.rows.clear()
+                watch.began = NONE
+                continue
+            residuals = watch.group.residuals(own)
+            watch.rows.append(residuals)
+            departs = bool((np.abs(residuals) > BEYOND * _room(watch.group)).any())
+            if not departs:
+                watch.began = NONE
+            elif watch.began == NONE:
+                watch.began, watch.switched = now, False
+            if watch.began != NONE and abs(self._switched - watch.began) <= SWITCHING:
+                watch.switched = True
+            if departs and len(watch.rows) == watch.group.patience:
+                finding = self._departure(watch, own, alpha, now)
+                found += [finding] if finding is not None else []
+        return found
+
+    def _departure(self, watch: _Watch, own: Floats, alpha: float, now: int) -> Finding | None:
+        group = watch.group
+        rows = stayed(np.array(watch.rows), group.patience)[0]
+        beyond = np.abs(rows) / _room(group)
+        if beyond.max() <= BEYOND:
+            return None
+        p = group.p_value(rows)
+        if p >= alpha:
+            return None
+        expected = group.expected(own)
+        worst = int(np.argmax(beyond))
+        width = np.maximum(group.high - group.low, 1e-12)
+        small = np.abs(own - expected)[worst] < SIZE * width[worst]
+        rest = np.arange(len(own)) != worst
+        outside = np.maximum(group.low - own, own - group.high) > OUTSIDE * width
+        bold = alpha < 1.0 / (BOLD * group.held) and beyond.max() < GROSS
+        why = ""
+        if watch.switched:
+            why = "a state of the site changed when it began"
+        elif outside[rest].any():
+            why = "others of the group are outside of what was learned"
+        elif small:
+            why = "the difference is small"
+        elif bold:
+            why = "too little was learned to be sure"
+        return self._finding(watch, worst, own, expected, p, why, now)
+
+    def _finding(
+        self, watch: _Watch, worst: int, own: Floats, expected: Floats, p: float, why: str, now: int
+    ) -> Finding:
+        members = watch.group.members
+        place = int(members[worst])
+        row = self._rows[place]
+        src, dst = self._sides[place]
+        name = self._sampled.points[place][1]
+        others = [
+            f"{_short(self._sampled.points[int(j)], self._sampled.points[place])} {value:g}"
+            for j, value in zip(members, own, strict=True)
+            if int(j) != place
+        ]
+        shown = ", ".join(others[:SHOWN]) + (
+            f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+        )
+        scores = EXPLAINED_SCORES if why else SCORES
+        noise = float(watch.group.noise[worst] * watch.group.spread[worst])
+        return Finding(
+            ts=max(int(row["ts"]), now - STEP),
+            detector=NAME,
+            rule="value-departs",
+            level=Level.INFO if why else Level.NOTICE,
+            reading=Reading(max(scores, key=lambda name: scores[name])),
+            proto=int(row["proto"]),
+            conv=int(row["conv"]),
+            src=src,
+            dst=dst,
+            summary=f"{name} is {own[worst]:g}, but the values it moves with ({shown}) speak for "
+            f"{expected[worst]:.4g}" + (f"; {why}" if why else ""),
+            point=int(row["point"]),
+            expected=f"{expected[worst]:.4g} ± {2 * noise:.2g}",
+            observed=f"{own[worst]:g}",
+            p_value=p,
+            technique="" if why else "T0856",
+            frames=[int(row["frame"])],
+            group=name,
+            scores=scores,
+            hold=HOLD,
+        )
+
+
+def _room(group: Group) -> npt.NDArray[np.float64]:
+    """Departure that stayed while learning, in units of noise; at least one and a half."""
+    return np.maximum(group.largest, 1.5)
+
+
+def _short(point: tuple[Any, str], other: tuple[Any, str]) -> str:
+    """A point's name, with its device where that is another one."""
+    return point[1] if point[0] == other[0] else f"{point[1]} of {point[0][2]}"
