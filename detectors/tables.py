@@ -229,7 +229,8 @@ PROCESS: Final[dict[str, Table]] = {
             "other_conv": (STR, Join.KEY),
             "other": (STR, Join.KEY),
             "entered": (STR, Join.HISTOGRAM),
-            "disagree": (FLOAT, Join.MAX),  # longest time in a state left at once, s
+            "together": (INT, Join.SUM),  # changes of both within seconds
+            "alone": (INT, Join.SUM),  # changes of one of them
             **ORIGIN,
         },
         since=2,
@@ -245,7 +246,6 @@ PROCESS: Final[dict[str, Table]] = {
             "followed": (INT, Join.SUM),  # after which the point had this value
             "moved": (INT, Join.SUM),  # ... and changed to it
             "shows": (FLOAT, Join.FIRST),
-            "delay": (FLOAT, Join.MAX),
             **ORIGIN,
         },
         since=2,

@@ -27,7 +27,6 @@ from detectors.groups import SECOND, Lens, column
 from detectors.tables import conv_of
 from detectors.values import NAME
 from detectors.values_models import Floats, Group, groups_of, stayed
-from detectors.values_motion import states_of
 from detectors.values_process import View, share, too_short
 from detectors.values_samples import STEP, Sampled
 
@@ -78,7 +77,6 @@ class Groups:
         ]
         used = sorted({int(j) for w in self.watches for j in w.group.members})
         self._wanted = {self._sampled.points[j]: j for j in used}
-        self._states = states_of(baseline) if made else set()
         size = len(self._sampled.points)
         gaps = {(conv_of(row), row.point): row.gap for row in baseline.rows("motion")} if made else {}
         self._oldest = np.array([STALE * max(gaps.get(key, 0.0), 10.0) for key in self._sampled.points])
@@ -86,8 +84,6 @@ class Groups:
         self._last, self._at = np.full(size, np.nan), np.zeros(size, np.int64)
         self._rows: list[Any] = [None] * size
         self._sides: dict[int, tuple[int, int]] = {}
-        self._state_of: dict[int, float] = {}
-        self._switched = -(1 << 62)
         self._number = -1
 
     def counters(self) -> dict[str, int]:
@@ -101,14 +97,14 @@ class Groups:
         number = piece.start // STEP
         found: list[Finding] = []
         if self._number >= 0 and number > self._number:
-            found = self._judge(piece.start)
+            found = self._judge(piece.start, view.switched)
         self._number = max(self._number, number)
         if len(view.rows):
             self._take(piece, view)
         return found
 
     def _take(self, piece: Slice, view: View) -> None:
-        """Remember the last value of each point of a group, and whether a state changed."""
+        """Remember the last value of each point of a group."""
         numbers = view.numbers[view.firsts]
         self._place = column(self._place, numbers, UNKNOWN)
         for index in np.flatnonzero(self._place[numbers] == UNKNOWN).tolist():
@@ -118,30 +114,16 @@ class Groups:
         ends = (view.firsts + view.sizes - 1)[kept]
         for place, end in zip(places[kept].tolist(), ends.tolist(), strict=True):
             row = view.rows[end]
-            if place < NONE:
-                self._state(place, float(row["value"]), piece.start)
-                continue
             self._last[place], self._at[place], self._rows[place] = row["value"], row["ts"], row
             message = piece.messages[int(row["message"])]
             self._sides[place] = int(message["src"]), int(message["dst"])
 
     def _meet(self, row: Any) -> int:
-        """Column of a point of a group; below :data:`UNKNOWN` a state, :data:`NONE` nothing of ours."""
+        """Column of a point of a group, :data:`NONE` for others."""
         key = (self.lens.conv(int(row["conv"])), self.lens.names.point(int(row["proto"]), int(row["point"])))
-        place = self._wanted.get(key, NONE)
-        if place == NONE and key in self._states and len(self._state_of) < 10_000:
-            place = UNKNOWN - 1 - len(self._state_of)
-            self._state_of[place] = float("nan")
-        return place
+        return self._wanted.get(key, NONE)
 
-    def _state(self, place: int, value: float, now: int) -> None:
-        before = self._state_of[place]
-        if before != value:
-            self._state_of[place] = value
-            if before == before:
-                self._switched = now
-
-    def _judge(self, now: int) -> list[Finding]:
+    def _judge(self, now: int, switched: int) -> list[Finding]:
         values = np.where((now - self._at) / SECOND <= self._oldest, self._last, np.nan)
         found = []
         for watch, alpha in zip(self.watches, self._alphas, strict=True):
@@ -157,7 +139,7 @@ class Groups:
                 watch.began = NONE
             elif watch.began == NONE:
                 watch.began, watch.switched = now, False
-            if watch.began != NONE and abs(self._switched - watch.began) <= SWITCHING:
+            if watch.began != NONE and abs(switched - watch.began) <= SWITCHING:
                 watch.switched = True
             if departs and len(watch.rows) == watch.group.patience:
                 finding = self._departure(watch, own, alpha, now)
@@ -176,7 +158,8 @@ class Groups:
         expected = group.expected(own)
         worst = int(np.argmax(beyond))
         width = np.maximum(group.high - group.low, 1e-12)
-        small = np.abs(own - expected)[worst] < SIZE * width[worst]
+        if np.abs(own - expected)[worst] < SIZE * width[worst]:
+            return None
         rest = np.arange(len(own)) != worst
         outside = np.maximum(group.low - own, own - group.high) > OUTSIDE * width
         bold = alpha < 1.0 / (BOLD * group.held) and beyond.max() < GROSS
@@ -185,8 +168,6 @@ class Groups:
             why = "a state of the site changed when it began"
         elif outside[rest].any():
             why = "others of the group are outside of what was learned"
-        elif small:
-            why = "the difference is small"
         elif bold:
             why = "too little was learned to be sure"
         return self._finding(watch, worst, own, expected, p, why, now)

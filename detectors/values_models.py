@@ -41,7 +41,8 @@ TOGETHER: Final = 0.7
 
 LAG: Final = 6
 EXPLAINED: Final = 0.8
-"""Least share of a point's variance that the others of its group explain; half of it where held back."""
+CONFIRMED: Final = 0.6
+"""Least share of a point's variance that the others of its group explain, and where held back."""
 
 RIDGE: Final = 0.001
 TRIM: Final = 4.0
@@ -128,7 +129,7 @@ def stayed(rows: Floats, patience: int) -> Floats:
     windows = np.lib.stride_tricks.sliding_window_view(rows, patience, axis=0)
     least = np.abs(windows).min(axis=2)
     same = (windows > 0).all(axis=2) | (windows < 0).all(axis=2)
-    return np.where(same, least * np.sign(windows[:, :, -1]), 0.0)
+    return np.asarray(np.where(same, least * np.sign(windows[:, :, -1]), 0.0), np.float64)
 
 
 def groups_of(baseline: Baseline, sampled: Sampled, seed: int) -> list[Group]:
@@ -143,7 +144,7 @@ def groups_of(baseline: Baseline, sampled: Sampled, seed: int) -> list[Group]:
     if len(usable) < 2:
         return []
     periods = _periods(baseline)
-    made = []
+    made: list[Group] = []
     clusters = _clusters(values[:cut][:, usable])
     for members in [*clusters, *_balances(values[:cut][:, usable], clusters)]:
         columns = usable[members]
@@ -234,14 +235,14 @@ def _fit(
             return None
         mean, spread = fit.mean(axis=0), fit.std(axis=0)
         if (spread <= 0).any():
-            members = members[spread > 0]
+            members = members[np.flatnonzero(spread > 0)]
             continue
-        x, later = (fit - mean) / spread, (held - mean) / spread
+        x, held_x = (fit - mean) / spread, (held - mean) / spread
         weights = _trimmed(x)
-        early, late = x - x @ weights.T, later - later @ weights.T
+        early, later = x - x @ weights.T, held_x - held_x @ weights.T
         fitted = 1 - np.square(_noise(early))
         kept = 1 - np.square(_noise(later)) / np.maximum(np.square(held.std(axis=0) / spread), LEAST_SPREAD)
-        bad = np.minimum(fitted - EXPLAINED, kept - EXPLAINED / 2)
+        bad: Floats = np.minimum(fitted - EXPLAINED, kept - CONFIRMED)
         if bad.min() >= 0:
             return _model(own[known], len(fit), members, mean, spread, weights, slowest, stride, seed)
         members = np.delete(members, int(np.argmin(bad)))

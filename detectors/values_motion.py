@@ -30,11 +30,11 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Reading, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import MIN_BLOCKS, Budget, upper_limit
-from detectors.groups import SECOND, ConvKey, Ints, Lens, column
+from detectors.groups import SECOND, Ints, Lens, column
 from detectors.tables import conv_of, text_numbers
-from detectors.values import NAME, STATES
+from detectors.values import NAME
 from detectors.values_motion_learner import LEAST
-from detectors.values_process import View, share, too_short
+from detectors.values_process import PointKey, View, counters_of, share, states_of, too_short
 
 MIN_COUNT: Final = 50
 MIN_CHANGES: Final = 50
@@ -50,7 +50,8 @@ MAX_FINDINGS: Final = 100
 MAX_CANDIDATES: Final = 32
 JUMP_HOLD: Final = 60.0
 RECENT: Final = 10 * SECOND
-"""A state of the same conversation that changed so shortly before explains a jump."""
+"""A state of the site that changed so shortly before, or half as long after it, explains a jump: it is told
+when that time is over."""
 
 UNKNOWN: Final = -2
 NONE: Final = -1
@@ -75,9 +76,6 @@ class Bounds:
     """Largest change and longest time without one that were learned, and the most reports in it."""
 
 
-MotionKey = tuple[ConvKey, str]
-
-
 class Motion:
     """Holds the motion of values against what was learned."""
 
@@ -94,7 +92,7 @@ class Motion:
         self._is_state = np.zeros(ROOM, bool)
         self._of = np.full(ROOM, NONE, np.int64)
         self._whole = _Whole()
-        self._switched: dict[int, int] = {}
+        self._waiting: list[tuple[Finding, int]] = []
         self._refused = 0
 
     def counters(self) -> dict[str, int]:
@@ -103,12 +101,13 @@ class Motion:
 
     def detect(self, piece: Slice, view: View) -> list[Finding]:
         """Findings of one slice."""
-        if not self.bounds or not len(view.rows):
+        if not self.bounds:
             return []
+        due = self._due(piece, view.switched)
         slots = self._resolve(view)
         watched = slots >= 0
         if not watched.any():
-            return []
+            return due
         firsts, sizes, slots = view.firsts[watched], view.sizes[watched], slots[watched]
         edges = np.cumsum(sizes) - sizes
         at = np.repeat(firsts - edges, sizes) + np.arange(sizes.sum())
@@ -119,21 +118,33 @@ class Motion:
         changed = (values != before) & ~np.isnan(before)
         jumps = self._jumps(values - before, stamps - since, slots[of])
         self._advance(slots, edges, sizes, values, stamps, changed)
-        self._note_switching(slots[of[changed & self._is_state[slots[of]]]], piece)
         known = ~np.isnan(before[edges]) | (sizes > 1)
         moved = np.logical_or.reduceat(changed, edges)
         still = self._conversations(slots, known, moved)
-        found = [
-            self._jump(view.rows[at[i]], before[i], slots[of[i]], piece)
-            for i in jumps[:MAX_FINDINGS].tolist()
-        ]
+        for i in jumps[: max(0, MAX_FINDINGS - len(self._waiting))].tolist():
+            jump = self._jump(view.rows[at[i]], before[i], slots[of[i]], piece)
+            self._waiting.append((jump, int(since[i])))
         self._refused += max(0, len(jumps) - MAX_FINDINGS)
         frozen = self._frozen(slots)
-        found += [self._freeze(view.rows[firsts[i]], slots[i], piece) for i in frozen]
+        found = due + [self._freeze(view.rows[firsts[i]], slots[i], piece) for i in frozen]
         for number in still.tolist():
             first = firsts[np.flatnonzero(self._of[slots] == number)[0]]
             found.append(self._standstill(view.rows[first], number, piece))
         return found
+
+    def _due(self, piece: Slice, switched: int) -> list[Finding]:
+        """Jumps that waited long enough for a change of state that explains them."""
+        due = [one for one in self._waiting if piece.start - one[0].ts >= RECENT // 2]
+        if not due:
+            return []
+        self._waiting = [one for one in self._waiting if piece.start - one[0].ts < RECENT // 2]
+        for finding, since in due:
+            # it changed at some time after the report before it
+            if min(since, finding.ts - RECENT) <= switched:
+                finding.level, finding.reading = Level.INFO, Reading.OPERATION
+                finding.scores = SWITCHED_SCORES
+                finding.summary += "; a state of the site changed with it"
+        return [finding for finding, _ in due]
 
     def _jumps(self, steps: npt.NDArray[np.float64], apart: Ints, slots: Ints) -> Ints:
         size = np.abs(steps)
@@ -162,10 +173,6 @@ class Motion:
         self._since[slots] = np.where(kept, self._since[slots], stamps[begin])
         self._told[slots] &= kept
         self._last[slots], self._at[slots] = values[ends], stamps[ends]
-
-    def _note_switching(self, slots: Ints, piece: Slice) -> None:
-        for conv in np.unique(self._conv[slots]).tolist():
-            self._switched[conv] = piece.start
 
     def _conversations(self, slots: Ints, known: npt.NDArray[np.bool_], moved: npt.NDArray[np.bool_]) -> Ints:
         """Count the conversations of this slice as moving or standing; those that stand still too long."""
@@ -248,18 +255,16 @@ class Motion:
     def _jump(self, row: Any, before: float, slot: int, piece: Slice) -> Finding:
         bounds, text = self._made[slot], self._text(row)
         step = float(row["value"]) - before
-        switched = piece.end - self._switched.get(int(row["conv"]), -RECENT) <= RECENT
-        more = "; a state of the same device changed with it" if switched else ""
         return self._made_of(
             "value-jump",
-            Level.INFO if switched else Level.NOTICE,
+            Level.NOTICE,
             row,
             piece,
             f"{text} went from {before:g} to {float(row['value']):g} in one step; the largest "
-            f"learned is {bounds.seen[0]:g}{more}",
+            f"learned is {bounds.seen[0]:g}",
             f"changes up to {bounds.step:.4g}",
             f"{step:+.4g}",
-            SWITCHED_SCORES if switched else JUMP_SCORES,
+            JUMP_SCORES,
             hold=JUMP_HOLD,
             group="",
             item=text,
@@ -273,8 +278,9 @@ class Motion:
             Level.NOTICE,
             row,
             piece,
-            f"{text} stands at {self._last[slot]:g} for {still:.0f} s ({self._run[slot]} reports) while other "
-            f"values of {self.lens.link(int(row['conv']))} move; the longest learned is {bounds.seen[1]:.0f} s",
+            f"{text} stands at {self._last[slot]:g} for {still:.0f} s ({self._run[slot]} reports) while "
+            f"other values of {self.lens.link(int(row['conv']))} move; the longest learned is "
+            f"{bounds.seen[1]:.0f} s",
             f"a change within {bounds.still:.0f} s",
             f"none in {still:.0f} s",
             FROZEN_SCORES,
@@ -291,8 +297,8 @@ class Motion:
             Level.NOTICE,
             row,
             piece,
-            f"no value of {self.lens.link(int(row['conv']))} has changed for {still:.0f} s though reports go on; "
-            f"the longest learned is {longest:.0f} s and {reports:.0f} reports",
+            f"no value of {self.lens.link(int(row['conv']))} has changed for {still:.0f} s though reports go "
+            f"on; the longest learned is {longest:.0f} s and {reports:.0f} reports",
             f"a change within {bounds.still:.0f} s",
             f"none in {still:.0f} s ({whole.run[number]} times reported)",
             STANDSTILL_SCORES,
@@ -368,36 +374,18 @@ class _Whole:
         return found
 
 
-def bounds_of(baseline: Baseline, budget: Budget) -> dict[MotionKey, Bounds]:
+def bounds_of(baseline: Baseline, budget: Budget) -> dict[PointKey, Bounds]:
     """Limits of each point that was seen often enough; none after a short training."""
     if too_short(baseline):
         return {}
     rows = [row for row in baseline.rows("motion") if row.count >= MIN_COUNT]
-    states, counters = states_of(baseline), _counters(baseline)
+    states, counters = states_of(baseline), counters_of(baseline)
     part = share(budget, "motion")
     made = {}
     for row in rows:
         key = (conv_of(row), row.point)
         made[key] = Bounds() if key in states else _bounds(row, part, len(rows), key in counters)
     return made
-
-
-def states_of(baseline: Baseline) -> set[MotionKey]:
-    """Points that only ever showed a few whole numbers: single and double points, modes."""
-    return {
-        (conv_of(row), row.point)
-        for row in baseline.rows("values")
-        if 0 <= row.low <= row.high <= STATES and row.low == int(row.low) and row.high == int(row.high)
-    }
-
-
-def _counters(baseline: Baseline) -> set[MotionKey]:
-    """Points that only ever rise or only fall: they start again some day, in one large step."""
-    return {
-        (conv_of(row), row.point)
-        for row in baseline.rows("values")
-        if (row.falls == 0 or row.rises == 0) and row.rises + row.falls > 2
-    }
 
 
 def _bounds(row: Any, budget: Budget, points: int, counter: bool) -> Bounds:

@@ -9,14 +9,16 @@ from detectors.base import Finding, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import Budget
 from detectors.groups import Lens
+from detectors.values_feedback import Feedback, FeedbackLearner
 from detectors.values_groups import Groups
 from detectors.values_motion import Motion
 from detectors.values_motion_learner import MotionLearner
-from detectors.values_process import MIN_LEARNED, Measured, ProcessLearning, ProcessPart, too_short
+from detectors.values_process import MIN_LEARNED, Measured, ProcessLearning, ProcessPart, Switching, too_short
 from detectors.values_samples import SampleLearner
+from detectors.values_states import StateLearner, States
 
-LEARNERS: Final = (MotionLearner, SampleLearner)
-PARTS: Final = (Motion, Groups)
+LEARNERS: Final = (MotionLearner, SampleLearner, StateLearner, FeedbackLearner)
+PARTS: Final = (Motion, Groups, States, Feedback)
 
 
 class ProcessLearner:
@@ -43,6 +45,7 @@ class Process:
 
     def __init__(self, baseline: Baseline, lens: Lens, budget: Budget) -> None:
         self._measured = Measured(lens)
+        self._switching = Switching(baseline, lens)
         self._parts: list[ProcessPart] = [part(baseline, lens, budget) for part in PARTS]
 
     def counters(self) -> dict[str, int]:
@@ -54,7 +57,7 @@ class Process:
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
-        view = self._measured.of(piece)
+        view = self._switching.see(piece, self._measured.of(piece))
         return [finding for part in self._parts for finding in part.detect(piece, view)]
 
 
@@ -63,6 +66,6 @@ def process_notes(baseline: Baseline) -> list[str]:
     if not too_short(baseline) or not len(baseline.tables["values"]):
         return []
     return [
-        f"jumps, standing values, groups of values and states are not judged: that takes {MIN_LEARNED / 60:.0f} "
-        "minutes of learning"
+        "jumps, standing values, groups of values and states are not judged: that takes "
+        f"{MIN_LEARNED / 60:.0f} minutes of learning"
     ]

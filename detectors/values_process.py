@@ -21,7 +21,8 @@ import numpy.typing as npt
 from detectors.base import Finding, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import Budget
-from detectors.groups import REPEATED, Ints, Lens, column, runs
+from detectors.groups import REPEATED, ConvKey, Ints, Lens, column, runs
+from detectors.tables import conv_of
 from grid_profiles.vocabulary import DANGEROUS, Role
 
 SHARES: Final = {"range": 0.4, "motion": 0.3, "groups": 0.3}
@@ -37,6 +38,14 @@ LARGEST: Final = 1e150
 UTC_TIME: Final = 0x91
 """ASN.1 tag of a UTC time among the entries of a GOOSE or MMS dataset (IEC 61850-8-1)."""
 
+NEVER: Final = -(1 << 62)
+STATES: Final = 3.0
+"""A point that only ever showed whole numbers from 0 to this is a state (single, double point, enum)."""
+
+SELDOM: Final = 120.0
+"""Seconds between two changes of a state, on the mean, from which on its change is a switching operation."""
+
+PointKey = tuple[ConvKey, str]
 UNKNOWN, REPORTED, COMMANDED = 0, 1, 2
 
 
@@ -57,6 +66,11 @@ class View:
     numbers: Ints
     firsts: Ints
     sizes: Ints
+    orders: npt.NDArray[Any]
+    """Rows of POINT that clients send: commands and set-points, in no particular order."""
+
+    switched: int = NEVER
+    """Start of the last slice, ns, in which a state of the site changed; only while detecting."""
 
 
 class Measured:
@@ -73,12 +87,16 @@ class Measured:
     def of(self, piece: Slice) -> View:
         """The reported values of a slice."""
         points, numbers = self.lens.points(piece)
+        orders = points[:0]
         if len(points):
             messages = piece.messages
             at = points["message"]
             keep = (np.abs(points["value"]) < LARGEST) & (numbers >= 0)
             keep &= messages["flags"][at] & np.uint32(REPEATED) == 0
-            keep &= messages["role"][at] != Role.CLIENT
+            ordered = messages["role"][at] == Role.CLIENT
+            if ordered.any():
+                orders = points[keep & ordered]
+                keep &= ~ordered
             if self._clocks:
                 keep &= ~((points["kind"] == UTC_TIME) & np.isin(points["proto"], self._clocks))
             if not keep.all():
@@ -94,12 +112,68 @@ class Measured:
             keep = np.repeat(status == REPORTED, sizes)
             points, numbers = points[keep], numbers[keep]
             firsts, sizes = runs(numbers)
-        return View(points, numbers, firsts, sizes)
+        return View(points, numbers, firsts, sizes, orders)
 
     def _judge(self, row: Any, piece: Slice) -> int:
         """A point that is first met in a message that changes the plant is a command's, not a reading."""
         kind = int(piece.messages["kind"][int(row["message"])])
         return COMMANDED if self.lens.kind_class(int(row["proto"]), kind) in DANGEROUS else REPORTED
+
+
+class Switching:
+    """When a state of the site changed last: with another topology, values jump and relations change."""
+
+    def __init__(self, baseline: Baseline, lens: Lens) -> None:
+        self.lens = lens
+        seconds = float(baseline.params.get("learned_s", 0.0))
+        restless = {
+            (conv_of(row), row.point)
+            for row in baseline.rows("motion")
+            if row.changes > max(4.0, seconds / SELDOM)
+        }
+        self._states = states_of(baseline) - restless
+        self._last = np.full(1_024, np.nan)  # by the run's number of a point
+        self._known = np.full(1_024, UNKNOWN, np.int8)
+        self.latest = NEVER
+
+    def see(self, piece: Slice, view: View) -> View:
+        """The view, with the time of the last change."""
+        if len(view.rows) and self._states:
+            numbers = view.numbers[view.firsts]
+            self._known = column(self._known, numbers, UNKNOWN)
+            self._last = column(self._last, numbers, np.nan)
+            for index in np.flatnonzero(self._known[numbers] == UNKNOWN).tolist():
+                row = view.rows[view.firsts[index]]
+                self._known[numbers[index]] = REPORTED if self._key(row) in self._states else COMMANDED
+            mine = np.flatnonzero(self._known[numbers] == REPORTED)
+            if len(mine):
+                ends = (view.firsts + view.sizes - 1)[mine]
+                values, before = view.rows["value"][ends], self._last[numbers[mine]]
+                if ((values != before) & ~np.isnan(before)).any():
+                    self.latest = max(self.latest, piece.start)
+                self._last[numbers[mine]] = values
+        return replace(view, switched=self.latest)
+
+    def _key(self, row: Any) -> PointKey:
+        return self.lens.conv(int(row["conv"])), self.lens.names.point(int(row["proto"]), int(row["point"]))
+
+
+def states_of(baseline: Baseline) -> set[PointKey]:
+    """Points that only ever showed a few whole numbers: single and double points, modes."""
+    return {
+        (conv_of(row), row.point)
+        for row in baseline.rows("values")
+        if 0 <= row.low <= row.high <= STATES and row.low == int(row.low) and row.high == int(row.high)
+    }
+
+
+def counters_of(baseline: Baseline) -> set[PointKey]:
+    """Points that only ever rise or only fall: they start again some day, in one large step."""
+    return {
+        (conv_of(row), row.point)
+        for row in baseline.rows("values")
+        if (row.falls == 0 or row.rises == 0) and row.rises + row.falls > 2
+    }
 
 
 class ProcessPart(Protocol):

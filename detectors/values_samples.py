@@ -17,7 +17,7 @@ import numpy.typing as npt
 from detectors.base import Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, ConvKey, Lens, column
-from detectors.tables import TABLES, Origin, conv_fields
+from detectors.tables import TABLES, Origin, conv_fields, conv_of
 from detectors.values_process import View
 
 STEP: Final = 10 * SECOND
@@ -116,12 +116,12 @@ class Sampled:
 
     def __init__(self, baseline: Baseline) -> None:
         table = list(baseline.rows("samples"))
-        self.points = sorted({(_conv(row), row.point) for row in table})
+        self.points = sorted({(conv_of(row), row.point) for row in table})
         place = {key: i for i, key in enumerate(self.points)}
         blocks: dict[tuple[float, float], dict[int, Floats]] = {}
         for row in table:
             cells = np.array([float(cell) for cell in row.samples.split(";") if cell])
-            blocks.setdefault((row.start, row.step_s), {})[place[_conv(row), row.point]] = cells
+            blocks.setdefault((row.start, row.step_s), {})[place[conv_of(row), row.point]] = cells
         parts = [_block(blocks[key], len(self.points)) for key in sorted(blocks)]
         self.values = np.vstack(parts) if parts else np.zeros((0, 0))
         self.stride = max((step * SECOND / STEP for _, step in blocks), default=1.0)
@@ -133,7 +133,3 @@ def _block(columns: dict[int, Floats], points: int) -> Floats:
     for place, cells in columns.items():
         made[:, place] = cells[: len(made)]
     return made
-
-
-def _conv(row: Any) -> ConvKey:
-    return (row.protocol, row.client, row.server, int(row.port), row.sub, int(row.vlan))
