@@ -51,7 +51,7 @@ class Change:
 
 
 class Discrete:
-    """Follows states: all that change, or those that ``wanted`` names (by a row), from their first value on."""
+    """Follows states: all that change, or those that ``wanted`` names, from their first value on."""
 
     def __init__(self, wanted: Callable[[Any], bool] | None = None) -> None:
         self._wanted = wanted

@@ -5,8 +5,9 @@ say of each other. What must come together for a finding: a departure that stays
 member takes to be reported, at least :data:`BEYOND` times the largest that stayed while learning, of a size
 that matters (:data:`SIZE` of the point's range), with a p-value within the budget.
 
-It is kept at info where something else explains it: a state of the site changed when it began (another
-topology has other relations), other members lie outside of what was learned, or the tail of a short
+It is kept at info where something else explains it: a state of the site changed when it began that never
+changed while learning (another topology has other relations; of others the departure must be gross), other
+members lie outside of what was learned, or the tail of a short
 training would have to be believed too far and the departure is not gross (:data:`GROSS`).
 """
 
@@ -36,6 +37,9 @@ SIZE: Final = 0.1
 OUTSIDE: Final = 0.25
 """Part of its range by which a member may leave it before the group's relations are not believed there."""
 
+FAR: Final = 0.5
+"""The same for the point itself: beyond, ``out-of-range`` tells it."""
+
 STALE: Final = 2.0
 """A value older than so many times its longest learned pause says nothing about now."""
 
@@ -57,6 +61,7 @@ class _Watch:
     rows: deque[Floats] = field(default_factory=deque)
     began: int = NONE
     switched: bool = False
+    novel: bool = False
 
 
 class Groups:
@@ -97,7 +102,7 @@ class Groups:
         number = piece.start // STEP
         found: list[Finding] = []
         if self._number >= 0 and number > self._number:
-            found = self._judge(piece.start, view.switched)
+            found = self._judge(piece.start, view)
         self._number = max(self._number, number)
         if len(view.rows):
             self._take(piece, view)
@@ -123,7 +128,7 @@ class Groups:
         key = (self.lens.conv(int(row["conv"])), self.lens.names.point(int(row["proto"]), int(row["point"])))
         return self._wanted.get(key, NONE)
 
-    def _judge(self, now: int, switched: int) -> list[Finding]:
+    def _judge(self, now: int, view: View) -> list[Finding]:
         values = np.where((now - self._at) / SECOND <= self._oldest, self._last, np.nan)
         found = []
         for watch, alpha in zip(self.watches, self._alphas, strict=True):
@@ -138,9 +143,10 @@ class Groups:
             if not departs:
                 watch.began = NONE
             elif watch.began == NONE:
-                watch.began, watch.switched = now, False
-            if watch.began != NONE and abs(switched - watch.began) <= SWITCHING:
-                watch.switched = True
+                watch.began, watch.switched, watch.novel = now, False, False
+            if watch.began != NONE:
+                watch.switched |= abs(view.switched - watch.began) <= SWITCHING
+                watch.novel |= abs(view.novel - watch.began) <= SWITCHING
             if departs and len(watch.rows) == watch.group.patience:
                 finding = self._departure(watch, own, alpha, now)
                 found += [finding] if finding is not None else []
@@ -160,11 +166,13 @@ class Groups:
         width = np.maximum(group.high - group.low, 1e-12)
         if np.abs(own - expected)[worst] < SIZE * width[worst]:
             return None
+        if max(group.low[worst] - own[worst], own[worst] - group.high[worst]) > FAR * width[worst]:
+            return None
         rest = np.arange(len(own)) != worst
         outside = np.maximum(group.low - own, own - group.high) > OUTSIDE * width
         bold = alpha < 1.0 / (BOLD * group.held) and beyond.max() < GROSS
         why = ""
-        if watch.switched:
+        if watch.novel or (watch.switched and beyond.max() < GROSS):
             why = "a state of the site changed when it began"
         elif outside[rest].any():
             why = "others of the group are outside of what was learned"

@@ -229,13 +229,13 @@ def _fit(
     """A group without the members that the others do not predict."""
     while len(members) > 1:
         own = values[:, members]
-        known = np.isfinite(own).all(axis=1)
+        known = np.asarray(np.isfinite(own).all(axis=1), bool)
         fit, held = own[:cut][known[:cut]], own[cut:][known[cut:]]
         if len(fit) < MIN_FIT or len(held) < MIN_HELD:
             return None
-        mean, spread = fit.mean(axis=0), fit.std(axis=0)
-        if (spread <= 0).any():
-            members = members[np.flatnonzero(spread > 0)]
+        mean, spread = np.asarray(fit.mean(axis=0)), np.asarray(fit.std(axis=0))
+        if float(spread.min()) <= 0:
+            members = np.delete(members, int(np.argmin(spread)))
             continue
         x, held_x = (fit - mean) / spread, (held - mean) / spread
         weights = _trimmed(x)

@@ -21,7 +21,7 @@ Wolsing et al., "IPAL SIMPLE" (ESORICS 2022): gradient and steady-time detectors
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -32,7 +32,7 @@ from detectors.baseline import Baseline
 from detectors.calibration import MIN_BLOCKS, Budget, upper_limit
 from detectors.groups import SECOND, Ints, Lens, column
 from detectors.tables import conv_of, text_numbers
-from detectors.values import NAME
+from detectors.values import NAME, value_limits
 from detectors.values_motion_learner import LEAST
 from detectors.values_process import PointKey, View, counters_of, share, states_of, too_short
 
@@ -72,8 +72,16 @@ class Bounds:
     rate: float = INF
     still: float = INF
     reports: float = INF
+    band: tuple[float, float] = (-INF, INF)
+    """Where ``values.py`` is quiet: what lies beyond is told there, and no jump."""
+
     seen: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Largest change and longest time without one that were learned, and the most reports in it."""
+
+
+def _no_limits(size: int) -> npt.NDArray[np.float64]:
+    """Columns of limits: step, rate, time and reports without a change, band."""
+    return np.repeat([[INF], [INF], [INF], [INF], [-INF], [INF]], size, axis=1)
 
 
 class Motion:
@@ -85,7 +93,7 @@ class Motion:
         self.states = states_of(baseline)
         self._slot = np.full(ROOM, UNKNOWN, np.int64)  # by the run's number of a point
         self._made: list[Bounds] = []
-        self._limits = np.full((4, ROOM), INF)
+        self._limits = _no_limits(ROOM)
         self._last = np.full(ROOM, np.nan)
         self._at, self._since, self._run = (np.zeros(ROOM, np.int64) for _ in range(3))
         self._conv, self._told = np.full(ROOM, NONE, np.int64), np.zeros(ROOM, bool)
@@ -116,7 +124,7 @@ class Motion:
         before, since = np.r_[np.nan, values[:-1]], np.r_[0, stamps[:-1]]
         before[edges], since[edges] = self._last[slots], self._at[slots]
         changed = (values != before) & ~np.isnan(before)
-        jumps = self._jumps(values - before, stamps - since, slots[of])
+        jumps = self._jumps(before, values, stamps - since, slots[of])
         self._advance(slots, edges, sizes, values, stamps, changed)
         known = ~np.isnan(before[edges]) | (sizes > 1)
         moved = np.logical_or.reduceat(changed, edges)
@@ -139,19 +147,27 @@ class Motion:
             return []
         self._waiting = [one for one in self._waiting if piece.start - one[0].ts < RECENT // 2]
         for finding, since in due:
-            # it changed at some time after the report before it
-            if min(since, finding.ts - RECENT) <= switched:
+            # it changed at some time after the report before it, and slices are a second long
+            if min(since - RECENT // 2, finding.ts - RECENT) <= switched:
                 finding.level, finding.reading = Level.INFO, Reading.OPERATION
                 finding.scores = SWITCHED_SCORES
                 finding.summary += "; a state of the site changed with it"
         return [finding for finding, _ in due]
 
-    def _jumps(self, steps: npt.NDArray[np.float64], apart: Ints, slots: Ints) -> Ints:
-        size = np.abs(steps)
-        rate = size / np.maximum(apart / SECOND, LEAST)
+    def _jumps(
+        self, before: npt.NDArray[np.float64], values: npt.NDArray[np.float64], apart: Ints, slots: Ints
+    ) -> Ints:
+        """Rows whose change is too large, from one place inside the band to another."""
+        size = np.abs(values - before)
+        step, rate, _, _, low, high = self._limits
         with np.errstate(invalid="ignore"):
-            over = (size > self._limits[0, slots]) & (rate > self._limits[1, slots])
-        return np.flatnonzero(over)
+            over = np.flatnonzero(size > step[slots])
+        if not len(over):
+            return over
+        mine, old, new = slots[over], before[over], values[over]
+        fast = size[over] / np.maximum(apart[over] / SECOND, LEAST) > rate[mine]
+        inside = (np.minimum(old, new) >= low[mine]) & (np.maximum(old, new) <= high[mine])
+        return np.asarray(over[fast & inside], np.int64)
 
     def _advance(
         self,
@@ -233,14 +249,14 @@ class Motion:
         self._made.append(bounds)
         if slot >= len(self._last):
             self._grow()
-        self._limits[:, slot] = (bounds.step, bounds.rate, bounds.still, bounds.reports)
+        self._limits[:, slot] = (bounds.step, bounds.rate, bounds.still, bounds.reports, *bounds.band)
         self._conv[slot], self._is_state[slot] = conv, key in self.states
         self._of[slot] = self._whole.number(conv, self.bounds.get((key[0], ""), Bounds()))
         return slot
 
     def _grow(self) -> None:
         size = len(self._last)
-        self._limits = np.hstack([self._limits, np.full((4, size), INF)])
+        self._limits = np.hstack([self._limits, _no_limits(size)])
         self._last = np.r_[self._last, np.full(size, np.nan)]
         self._conv, self._of = (np.r_[column, np.full(size, NONE)] for column in (self._conv, self._of))
         self._at, self._since, self._run = (
@@ -260,8 +276,8 @@ class Motion:
             Level.NOTICE,
             row,
             piece,
-            f"{text} went from {before:g} to {float(row['value']):g} in one step; the largest "
-            f"learned is {bounds.seen[0]:g}",
+            f"{text} went from {before:g} to {float(row['value']):g} in one step, inside its "
+            f"range; the largest learned is {bounds.seen[0]:g}",
             f"changes up to {bounds.step:.4g}",
             f"{step:+.4g}",
             JUMP_SCORES,
@@ -381,10 +397,12 @@ def bounds_of(baseline: Baseline, budget: Budget) -> dict[PointKey, Bounds]:
     rows = [row for row in baseline.rows("motion") if row.count >= MIN_COUNT]
     states, counters = states_of(baseline), counters_of(baseline)
     part = share(budget, "motion")
+    bands = {key: (one.low, one.high) for key, one in value_limits(baseline, share(budget, "range")).items()}
     made = {}
     for row in rows:
         key = (conv_of(row), row.point)
         made[key] = Bounds() if key in states else _bounds(row, part, len(rows), key in counters)
+        made[key] = replace(made[key], band=bands.get(key, (-INF, INF)))
     return made
 
 
@@ -401,4 +419,4 @@ def _bounds(row: Any, budget: Budget, points: int, counter: bool) -> Bounds:
         period = longest / run if run else 0.0
         still = upper_limit(stills, probability, max(longest, FEW * period))
         reports = upper_limit(most, probability, max(run, FEW))
-    return Bounds(step, rate, still, reports, (max(steps, default=0.0), longest, run))
+    return Bounds(step, rate, still, reports, seen=(max(steps, default=0.0), longest, run))

@@ -72,6 +72,9 @@ class View:
     switched: int = NEVER
     """Start of the last slice, ns, in which a state of the site changed; only while detecting."""
 
+    novel: int = NEVER
+    """The same of a state that did not change while learning."""
+
 
 class Measured:
     """Values that devices report: no commands or their mirrored confirmations, no clocks, no repetitions."""
@@ -132,9 +135,10 @@ class Switching:
             if row.changes > max(4.0, seconds / SELDOM)
         }
         self._states = states_of(baseline) - restless
+        self._moved = {(conv_of(row), row.point) for row in baseline.rows("motion")}
         self._last = np.full(1_024, np.nan)  # by the run's number of a point
         self._known = np.full(1_024, UNKNOWN, np.int8)
-        self.latest = NEVER
+        self.latest = self.novel = NEVER
 
     def see(self, piece: Slice, view: View) -> View:
         """The view, with the time of the last change."""
@@ -149,10 +153,14 @@ class Switching:
             if len(mine):
                 ends = (view.firsts + view.sizes - 1)[mine]
                 values, before = view.rows["value"][ends], self._last[numbers[mine]]
-                if ((values != before) & ~np.isnan(before)).any():
+                changed = (values != before) & ~np.isnan(before)
+                if changed.any():
                     self.latest = max(self.latest, piece.start)
+                    rows = view.rows[ends[changed]]
+                    if any(self._key(row) not in self._moved for row in rows):
+                        self.novel = max(self.novel, piece.start)
                 self._last[numbers[mine]] = values
-        return replace(view, switched=self.latest)
+        return replace(view, switched=self.latest, novel=self.novel)
 
     def _key(self, row: Any) -> PointKey:
         return self.lens.conv(int(row["conv"])), self.lens.names.point(int(row["proto"]), int(row["point"]))
