@@ -216,7 +216,7 @@ PROCESS: Final[dict[str, Table]] = {
             "point": (STR, Join.KEY),
             "start": (FLOAT, Join.KEY),
             "step_s": (FLOAT, Join.KEY),
-            "samples": (STR, Join.FIRST),
+            "sample_blocks": (STR, Join.FIRST),
             **ORIGIN,
         },
         since=2,

@@ -194,13 +194,14 @@ class Feedback:
     def _finding(
         self, one: Pending, command: str, point: str, shows: float, value: float, moved: bool
     ) -> Finding:
+        rule = "feedback-wrong" if moved else "feedback-missing"
         lost = one.lost > 0
         scores = WRONG if moved else MISSING
         done = f"went to {value:g} instead of {shows:g}" if moved else f"still is {value:g}, not {shows:g}"
         return Finding(
             ts=one.ts,
             detector=NAME,
-            rule="feedback-wrong" if moved else "feedback-missing",
+            rule=rule,
             level=Level.INFO if lost else Level.NOTICE,
             reading=Reading.VISIBILITY if lost else Reading.FAULT,
             proto=int(one.row["proto"]),

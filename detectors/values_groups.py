@@ -13,7 +13,7 @@ training would have to be believed too far and the departure is not gross (:data
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -62,6 +62,27 @@ class _Watch:
     began: int = NONE
     switched: bool = False
     novel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Departure:
+    """A group of which something departs: by how much of what stayed while learning, and how rare that is."""
+
+    watch: _Watch
+    own: Floats
+    beyond: Floats
+    p: float
+    alpha: float
+
+    @staticmethod
+    def of(watch: _Watch, own: Floats, alpha: float) -> _Departure | None:
+        """None where it does not stay, or is not rare enough."""
+        rows = stayed(np.array(watch.rows), watch.group.patience)[0]
+        beyond = np.abs(rows) / _room(watch.group)
+        if beyond.max() <= BEYOND:
+            return None
+        p = watch.group.p_value(rows)
+        return _Departure(watch, own, beyond, p, alpha) if p < alpha else None
 
 
 class Groups:
@@ -130,7 +151,7 @@ class Groups:
 
     def _judge(self, now: int, view: View) -> list[Finding]:
         values = np.where((now - self._at) / SECOND <= self._oldest, self._last, np.nan)
-        found = []
+        departures: list[_Departure | None] = []
         for watch, alpha in zip(self.watches, self._alphas, strict=True):
             own = values[watch.group.members]
             if not np.isfinite(own).all():
@@ -147,22 +168,40 @@ class Groups:
             if watch.began != NONE:
                 watch.switched |= abs(view.switched - watch.began) <= SWITCHING
                 watch.novel |= abs(view.novel - watch.began) <= SWITCHING
-            if departs and len(watch.rows) == watch.group.patience:
-                finding = self._departure(watch, own, alpha, now)
-                found += [finding] if finding is not None else []
+            stays = departs and len(watch.rows) == watch.group.patience
+            departures.append(_Departure.of(watch, own, alpha) if stays else None)
+        return self._named([one for one in departures if one is not None], now)
+
+    def _named(self, departures: list[_Departure], now: int) -> list[Finding]:
+        """One finding for each point that explains departures: the one that most of them share.
+
+        A point that is wrong makes every group depart in which it is, and none of the others.
+        """
+        if not departures:
+            return []
+        found = []
+        gone = {id(one.watch) for one in departures}
+        quiet = Counter(
+            int(j) for watch in self.watches if id(watch) not in gone for j in watch.group.members
+        )
+        while departures:
+            votes: dict[int, tuple[int, float]] = {}
+            for one in departures:
+                for j, beyond in zip(one.watch.group.members.tolist(), one.beyond.tolist(), strict=True):
+                    count, most = votes.get(j, (-quiet[j], 0.0))
+                    votes[j] = (count + 1, max(most, beyond))
+            point = max(votes, key=lambda j: (votes[j], -j))
+            mine = [one for one in departures if point in one.watch.group.members]
+            departures = [one for one in departures if point not in one.watch.group.members]
+            best = max(mine, key=lambda one: float(one.beyond[one.watch.group.members == point][0]))
+            finding = self._departure(best, int(np.flatnonzero(best.watch.group.members == point)[0]), now)
+            found += [finding] if finding is not None else []
         return found
 
-    def _departure(self, watch: _Watch, own: Floats, alpha: float, now: int) -> Finding | None:
-        group = watch.group
-        rows = stayed(np.array(watch.rows), group.patience)[0]
-        beyond = np.abs(rows) / _room(group)
-        if beyond.max() <= BEYOND:
-            return None
-        p = group.p_value(rows)
-        if p >= alpha:
-            return None
+    def _departure(self, one: _Departure, worst: int, now: int) -> Finding | None:
+        """What to say of one member of a departing group, if anything."""
+        watch, own, group = one.watch, one.own, one.watch.group
         expected = group.expected(own)
-        worst = int(np.argmax(beyond))
         width = np.maximum(group.high - group.low, 1e-12)
         if np.abs(own - expected)[worst] < SIZE * width[worst]:
             return None
@@ -170,15 +209,15 @@ class Groups:
             return None
         rest = np.arange(len(own)) != worst
         outside = np.maximum(group.low - own, own - group.high) > OUTSIDE * width
-        bold = alpha < 1.0 / (BOLD * group.held) and beyond.max() < GROSS
+        gross = one.beyond.max() >= GROSS
         why = ""
-        if watch.novel or (watch.switched and beyond.max() < GROSS):
+        if watch.novel or (watch.switched and not gross):
             why = "a state of the site changed when it began"
         elif outside[rest].any():
             why = "others of the group are outside of what was learned"
-        elif bold:
+        elif one.alpha < 1.0 / (BOLD * group.held) and not gross:
             why = "too little was learned to be sure"
-        return self._finding(watch, worst, own, expected, p, why, now)
+        return self._finding(watch, worst, own, expected, one.p, why, now)
 
     def _finding(
         self, watch: _Watch, worst: int, own: Floats, expected: Floats, p: float, why: str, now: int
@@ -193,9 +232,9 @@ class Groups:
             for j, value in zip(members, own, strict=True)
             if int(j) != place
         ]
-        shown = ", ".join(others[:SHOWN]) + (
-            f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
-        )
+        shown = ", ".join(others[:SHOWN])
+        if len(others) > SHOWN:
+            shown += f" and {len(others) - SHOWN} more"
         scores = EXPLAINED_SCORES if why else SCORES
         noise = float(watch.group.noise[worst] * watch.group.spread[worst])
         return Finding(

@@ -92,7 +92,7 @@ class Motion:
         self.bounds = bounds_of(baseline, budget)
         self.states = states_of(baseline)
         self._slot = np.full(ROOM, UNKNOWN, np.int64)  # by the run's number of a point
-        self._made: list[Bounds] = []
+        self._known: list[Bounds] = []
         self._limits = _no_limits(ROOM)
         self._last = np.full(ROOM, np.nan)
         self._at, self._since, self._run = (np.zeros(ROOM, np.int64) for _ in range(3))
@@ -217,7 +217,7 @@ class Motion:
         out = []
         for place in np.flatnonzero(over)[:MAX_CANDIDATES].tolist():
             slot = slots[place]
-            used = len(self._made)
+            used = len(self._known)
             near = np.flatnonzero(
                 (self._conv[:used] == self._conv[slot]) & np.isfinite(self._limits[3, :used])
             )
@@ -243,10 +243,10 @@ class Motion:
         conv = int(row["conv"])
         key = (self.lens.conv(conv), self.lens.names.point(int(row["proto"]), int(row["point"])))
         bounds = self.bounds.get(key)
-        if bounds is None or len(self._made) >= MAX_POINTS:
+        if bounds is None or len(self._known) >= MAX_POINTS:
             return NONE
-        slot = len(self._made)
-        self._made.append(bounds)
+        slot = len(self._known)
+        self._known.append(bounds)
         if slot >= len(self._last):
             self._grow()
         self._limits[:, slot] = (bounds.step, bounds.rate, bounds.still, bounds.reports, *bounds.band)
@@ -269,9 +269,9 @@ class Motion:
     # --- words ---
 
     def _jump(self, row: Any, before: float, slot: int, piece: Slice) -> Finding:
-        bounds, text = self._made[slot], self._text(row)
+        bounds, text = self._known[slot], self._text(row)
         step = float(row["value"]) - before
-        return self._made_of(
+        return self._made(
             "value-jump",
             Level.NOTICE,
             row,
@@ -287,9 +287,9 @@ class Motion:
         )
 
     def _freeze(self, row: Any, slot: int, piece: Slice) -> Finding:
-        bounds, text = self._made[slot], self._text(row)
+        bounds, text = self._known[slot], self._text(row)
         still = (self._at[slot] - self._since[slot]) / SECOND
-        return self._made_of(
+        return self._made(
             "value-frozen",
             Level.NOTICE,
             row,
@@ -308,7 +308,7 @@ class Motion:
     def _standstill(self, row: Any, number: int, piece: Slice) -> Finding:
         whole, bounds = self._whole, self._whole.bounds[number]
         still, (_, longest, reports) = (whole.at[number] - whole.since[number]) / SECOND, bounds.seen
-        made = self._made_of(
+        made = self._made(
             "values-standstill",
             Level.NOTICE,
             row,
@@ -328,7 +328,7 @@ class Motion:
     def _text(self, row: Any) -> str:
         return self.lens.names.point(int(row["proto"]), int(row["point"]))
 
-    def _made_of(
+    def _made(
         self,
         rule: str,
         level: Level,

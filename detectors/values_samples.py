@@ -87,7 +87,7 @@ class SampleLearner:
                     "point": point,
                     "start": numbers[0] * (STEP / SECOND),
                     "step_s": self._stride * (STEP / SECOND),
-                    "samples": ";".join(f"{value:.6g}" for value in table[:, place].tolist()),
+                    "sample_blocks": ";".join(f"{value:.6g}" for value in table[:, place].tolist()),
                     "origin": Origin.LEARNED.value,
                 }
         baseline.tables["samples"] = TABLES["samples"].frame(list(made.values()))
@@ -120,7 +120,7 @@ class Sampled:
         place = {key: i for i, key in enumerate(self.points)}
         blocks: dict[tuple[float, float], dict[int, Floats]] = {}
         for row in table:
-            cells = np.array([float(cell) for cell in row.samples.split(";") if cell])
+            cells = np.array([float(cell) for cell in row.sample_blocks.split(";") if cell])
             blocks.setdefault((row.start, row.step_s), {})[place[conv_of(row), row.point]] = cells
         parts = [_block(blocks[key], len(self.points)) for key in sorted(blocks)]
         self.values = np.vstack(parts) if parts else np.zeros((0, 0))

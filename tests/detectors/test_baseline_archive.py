@@ -61,7 +61,7 @@ def test_the_first_format_is_read() -> None:
     """A baseline from before station descriptions and audit trails."""
     parts = members(sample())
     later = {f"tables/{name}.csv" for name, table in TABLES.items() if table.since > 1}
-    assert len(later) == 6
+    assert len(later) == 10
     manifest = json.loads(parts["manifest.json"]) | {"format": 1}
     for name in later:
         del parts[name]
@@ -75,6 +75,29 @@ def test_the_first_format_is_read() -> None:
     parts["manifest.json"] = json.dumps(manifest).encode()
     with pytest.raises(BaselineError, match="does not list the members of a format 2 baseline"):
         Baseline.from_bytes(packed(parts), "x")
+
+
+def test_a_table_that_came_later_in_a_format_may_be_absent() -> None:
+    parts = members(sample())
+    manifest = json.loads(parts["manifest.json"])
+    optional = [name for name, table in TABLES.items() if table.optional]
+    assert "motion" in optional
+    for name in optional:
+        del parts[f"tables/{name}.csv"]
+        del manifest["sha256"][f"tables/{name}.csv"]
+    parts["manifest.json"] = json.dumps(manifest).encode()
+    old = Baseline.from_bytes(packed(parts), "x")
+    assert {len(old.tables[name]) for name in optional} == {0}
+    assert old.tables["kinds"].equals(sample().tables["kinds"])
+
+
+@pytest.mark.parametrize("cell", ["17:2 34", "a:1", "17:2;34:2", "17:2  34:2", "17:-1"])
+def test_counts_that_are_none_are_refused(cell: str) -> None:
+    made = sample()
+    row = dict.fromkeys(TABLES["states"].columns, 0) | {"entered": cell, "origin": "learned"}
+    made.tables["states"] = TABLES["states"].frame([row])
+    with pytest.raises(BaselineError, match="entered: no counts by bin"):
+        Baseline.from_bytes(made.to_bytes(), "x")
 
 
 def test_changed_member_is_refused() -> None:
