@@ -18,7 +18,7 @@ from detectors.groups import SECOND, column
 from detectors.values_process import View
 
 SETTLE: Final = 5 * SECOND
-WAIT: Final = 15 * SECOND
+WAIT: Final = 11 * SECOND
 MOST: Final = 15.0
 """Largest number of a state; what shows more is a quantity or a counter."""
 
@@ -37,6 +37,9 @@ class State:
     settled: float
     changed: int = -(1 << 62)
     """Time of the last settled change."""
+
+    src: int = -1
+    """Endpoint that reports it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Discrete:
     def take(self, piece: Slice, view: View) -> list[Change]:
         """Move on by one slice; changes whose time of waiting is over."""
         if len(view.rows):
-            self._see(view)
+            self._see(piece, view)
         for number in [n for n, (since, _) in self._moving.items() if piece.start - since >= SETTLE]:
             began, row = self._moving.pop(number)
             state = self.states[number]
@@ -77,7 +80,7 @@ class Discrete:
             self._due = [change for change in self._due if piece.start - change.ts < WAIT]
         return over
 
-    def _see(self, view: View) -> None:
+    def _see(self, piece: Slice, view: View) -> None:
         numbers = view.numbers[view.firsts]
         self._last = column(self._last, numbers, np.nan)
         self._quantity = column(self._quantity, numbers, False)
@@ -92,7 +95,10 @@ class Discrete:
         if self._wanted is None:
             changed &= ~np.isnan(before)
         for index in np.flatnonzero(changed).tolist():
-            self._change(int(numbers[index]), float(before[index]), float(now[index]), view.rows[ends[index]])
+            row, number = view.rows[ends[index]], int(numbers[index])
+            self._change(number, float(before[index]), float(now[index]), row)
+            if number in self.states:
+                self.states[number].src = int(piece.messages["src"][int(row["message"])])
 
     def _change(self, number: int, before: float, now: float, row: Any) -> None:
         state = self.states.get(number)

@@ -178,28 +178,28 @@ class Feedback:
         for one in self._orders.take(piece, view):
             conv, command = _words(self.lens, one.row)
             for point, shows in self._expected.get((conv, command, one.order[2]), []):
-                finding = self._judge(one, command, point, shows)
+                finding = self._judge(one, command, point, shows, piece.start)
                 found += [finding] if finding is not None else []
         return found
 
-    def _judge(self, one: Pending, command: str, point: str, shows: float) -> Finding | None:
+    def _judge(self, one: Pending, command: str, point: str, shows: float, now: int) -> Finding | None:
         for state in self._discrete.states.values():
             if int(state.row["conv"]) == one.order[0] and _words(self.lens, state.row)[1] == point:
                 if state.value == shows:
                     return None
                 moved = state.since >= one.ts
-                return self._finding(one, command, point, shows, state.value, moved)
+                return self._finding(one, command, point, shows, state.value, moved, now)
         return None
 
     def _finding(
-        self, one: Pending, command: str, point: str, shows: float, value: float, moved: bool
+        self, one: Pending, command: str, point: str, shows: float, value: float, moved: bool, now: int
     ) -> Finding:
         rule = "feedback-wrong" if moved else "feedback-missing"
         lost = one.lost > 0
         scores = WRONG if moved else MISSING
         done = f"went to {value:g} instead of {shows:g}" if moved else f"still is {value:g}, not {shows:g}"
         return Finding(
-            ts=one.ts,
+            ts=now,
             detector=NAME,
             rule=rule,
             level=Level.INFO if lost else Level.NOTICE,

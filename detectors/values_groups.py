@@ -2,8 +2,9 @@
 
 Every 10 s of capture time the values of each group (``values_models.py``) are held against what its members
 say of each other. What must come together for a finding: a departure that stays as long as the slowest
-member takes to be reported, at least :data:`BEYOND` times the largest that stayed while learning, of a size
-that matters (:data:`SIZE` of the point's range), with a p-value within the budget.
+member takes to be reported, at least :data:`BEYOND` times the largest that stayed while learning (more when
+less than an hour was learned), of a size that matters (:data:`SIZE` of the point's range), with a p-value
+within the budget.
 
 It is kept at info where something else explains it: a state of the site changed when it began that never
 changed while learning (another topology has other relations; of others the departure must be gross), other
@@ -28,7 +29,7 @@ from detectors.groups import SECOND, Lens, column
 from detectors.tables import conv_of
 from detectors.values import NAME
 from detectors.values_models import Floats, Group, groups_of, stayed
-from detectors.values_process import View, share, too_short
+from detectors.values_process import View, share, too_short, width
 from detectors.values_samples import STEP, Sampled
 
 BEYOND: Final = 2.0
@@ -75,11 +76,11 @@ class _Departure:
     alpha: float
 
     @staticmethod
-    def of(watch: _Watch, own: Floats, alpha: float) -> _Departure | None:
+    def of(watch: _Watch, own: Floats, alpha: float, least: float) -> _Departure | None:
         """None where it does not stay, or is not rare enough."""
         rows = stayed(np.array(watch.rows), watch.group.patience)[0]
         beyond = np.abs(rows) / _room(watch.group)
-        if beyond.max() <= BEYOND:
+        if beyond.max() <= least:
             return None
         p = watch.group.p_value(rows)
         return _Departure(watch, own, beyond, p, alpha) if p < alpha else None
@@ -97,6 +98,7 @@ class Groups:
             else groups_of(baseline, self._sampled, int(baseline.params.get("seed", 1)))
         )
         self.watches = [_Watch(group, deque(maxlen=group.patience)) for group in made]
+        self._beyond = BEYOND * width(baseline)
         part = share(budget, "groups")
         self._alphas = [
             part.probability(part.values, w.group.patience * STEP / SECOND, len(made)) for w in self.watches
@@ -160,7 +162,7 @@ class Groups:
                 continue
             residuals = watch.group.residuals(own)
             watch.rows.append(residuals)
-            departs = bool((np.abs(residuals) > BEYOND * _room(watch.group)).any())
+            departs = bool((np.abs(residuals) > self._beyond * _room(watch.group)).any())
             if not departs:
                 watch.began = NONE
             elif watch.began == NONE:
@@ -169,7 +171,7 @@ class Groups:
                 watch.switched |= abs(view.switched - watch.began) <= SWITCHING
                 watch.novel |= abs(view.novel - watch.began) <= SWITCHING
             stays = departs and len(watch.rows) == watch.group.patience
-            departures.append(_Departure.of(watch, own, alpha) if stays else None)
+            departures.append(_Departure.of(watch, own, alpha, self._beyond) if stays else None)
         return self._named([one for one in departures if one is not None], now)
 
     def _named(self, departures: list[_Departure], now: int) -> list[Finding]:

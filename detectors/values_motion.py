@@ -12,7 +12,7 @@ exempt: what is switched off measures nothing.
 again, or a gateway that has lost its field side. That reports stop is ``silence``, not this.
 
 Limits are those of the extremes of blocks of time (``calibration.upper_limit``), at least twice what was
-learned.
+learned, for standing values three times; wider when less than an hour was.
 
 References
 ----------
@@ -34,13 +34,16 @@ from detectors.groups import SECOND, Ints, Lens, column
 from detectors.tables import conv_of, text_numbers
 from detectors.values import NAME, value_limits
 from detectors.values_motion_learner import LEAST
-from detectors.values_process import PointKey, View, counters_of, share, states_of, too_short
+from detectors.values_process import PointKey, View, counters_of, share, states_of, too_short, width
 
 MIN_COUNT: Final = 50
 MIN_CHANGES: Final = 50
 MIN_STEPS: Final = 20
 OFTEN: Final = 10
 """A point always moves when its longest run without a change fits so many times into what was learned."""
+
+LONGER: Final = 2.0
+"""Longest runs that a standing value gets beyond the longest: a flat hour differs from a steep one."""
 
 FEW: Final = 5.0
 """Reports more than the longest run that a standing value gets at least."""
@@ -401,22 +404,24 @@ def bounds_of(baseline: Baseline, budget: Budget) -> dict[PointKey, Bounds]:
     made = {}
     for row in rows:
         key = (conv_of(row), row.point)
-        made[key] = Bounds() if key in states else _bounds(row, part, len(rows), key in counters)
+        made[key] = (
+            Bounds() if key in states else _bounds(row, part, len(rows), key in counters, width(baseline))
+        )
         made[key] = replace(made[key], band=bands.get(key, (-INF, INF)))
     return made
 
 
-def _bounds(row: Any, budget: Budget, points: int, counter: bool) -> Bounds:
+def _bounds(row: Any, budget: Budget, points: int, counter: bool, wide: float) -> Bounds:
     stills, most = text_numbers(row.still_blocks), text_numbers(row.run_blocks)
     steps, rates = text_numbers(row.step_blocks), text_numbers(row.rate_blocks)
     probability = budget.probability(budget.values / 2, row.block_s, points)
     step = rate = still = reports = INF
     if len(steps) >= MIN_BLOCKS and row.changes >= MIN_STEPS and not counter:
-        step = upper_limit(steps, probability, max(steps))
-        rate = upper_limit(rates, probability, max(rates))
+        step = upper_limit(steps, probability, wide * max(steps))
+        rate = upper_limit(rates, probability, wide * max(rates))
     longest, run = max(stills, default=0.0), max(most, default=0.0)
     if row.changes >= MIN_CHANGES and len(stills) >= MIN_BLOCKS and OFTEN * run <= row.count:
         period = longest / run if run else 0.0
-        still = upper_limit(stills, probability, max(longest, FEW * period))
-        reports = upper_limit(most, probability, max(run, FEW))
+        still = upper_limit(stills, probability, wide * max(LONGER * longest, FEW * period))
+        reports = upper_limit(most, probability, wide * max(LONGER * run, FEW))
     return Bounds(step, rate, still, reports, seen=(max(steps, default=0.0), longest, run))

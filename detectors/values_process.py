@@ -32,6 +32,7 @@ rules that learning must have covered; they do not draw on it."""
 MIN_LEARNED: Final = 1_200.0
 """Seconds of learning below which how values move is not judged: minutes say too little about it."""
 
+HOUR: Final = 3_600.0
 LARGEST: Final = 1e150
 """What lies beyond is no process value (its square would not be finite)."""
 
@@ -201,6 +202,11 @@ class ProcessLearning(Protocol):
 def too_short(baseline: Baseline) -> bool:
     """Was too little learned to judge how values move?"""
     return float(baseline.params.get("learned_s", 0.0)) < MIN_LEARNED
+
+
+def width(baseline: Baseline) -> float:
+    """Factor on margins: an hour is the measure; what was learned in half of it has limits twice as wide."""
+    return max(1.0, HOUR / max(float(baseline.params.get("learned_s", 0.0)), 1.0))
 
 
 def share(budget: Budget, name: str) -> Budget:

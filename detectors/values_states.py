@@ -129,11 +129,11 @@ class States:
             if change.value != change.state.settled:
                 continue
             for other in self._discrete.states.values():
-                finding = self._judge(change, other) if other is not change.state else None
+                finding = self._judge(change, other, piece.start) if other is not change.state else None
                 found += [finding] if finding is not None else []
         return found
 
-    def _judge(self, change: Change, other: State) -> Finding | None:
+    def _judge(self, change: Change, other: State, now: int) -> Finding | None:
         if other.settled != other.settled:  # not known yet
             return None
         mine, its = _key(self.lens, change.row), _key(self.lens, other.row)
@@ -148,21 +148,23 @@ class States:
         if code in entered or unseen(entered, code, row.together, row.alone) is None:
             return None
         why = unseen(entered, code, row.together, row.alone)
-        return self._finding(change, other, mine, its, str(why))
+        return self._finding(change, other, mine, its, str(why), now)
 
-    def _finding(self, change: Change, other: State, mine: PointKey, its: PointKey, why: str) -> Finding:
+    def _finding(
+        self, change: Change, other: State, mine: PointKey, its: PointKey, why: str, now: int
+    ) -> Finding:
         row = change.row
         where = "" if mine[0] == its[0] else f" of {its[0][1]} to {its[0][2]} ({its[0][0]})"
         return Finding(
-            ts=change.ts,
+            ts=now,
             detector=NAME,
             rule="states-contradict",
             level=Level.NOTICE,
             reading=Reading.FAULT,
             proto=int(row["proto"]),
             conv=int(row["conv"]),
-            src=-1,
-            dst=-1,
+            src=change.state.src,
+            dst=other.src if other.src != change.state.src else -1,
             summary=f"{mine[1]} is {change.value:g} while {its[1]}{where} is {other.settled:g}: never seen "
             f"together, though {why}",
             point=int(row["point"]),

@@ -66,6 +66,23 @@ def test_simulate_lists_every_attack() -> None:
     assert len({row["id"] for row in rows}) == len(rows) > 60
 
 
+VALUES = {
+    "modbus-value-freeze": {"values-standstill"},
+    "iec104-value-freeze": {"values-standstill"},
+    "iec104-value-shift": {"value-departs"},
+    "iec104-status-flip": {"states-contradict", "feedback-wrong"},
+}
+
+
+def test_values_changed_in_flight_inside_their_range_are_found(baseline: Path) -> None:
+    wanted = [word for attack in VALUES for word in ("--attack", attack)]
+    done = run("coverage", "-b", baseline, TEST, *wanted, "--engine", "native", "--json")
+    assert done.exit_code == 0, done.output
+    rows = {row["attack"]: row for row in json.loads(done.stdout)["rows"]}
+    assert {name for name, row in rows.items() if not row["detected"]} == set()
+    assert all(rows[name]["rule"] in rules for name, rules in VALUES.items())
+
+
 def test_coverage_finds_the_loud_and_repeats_itself(baseline: Path) -> None:
     wanted = ("--attack", "goose-takeover", "--attack", "iec104-command-stranger", "--attack", "sv-freeze")
     call = ("coverage", "-b", baseline, TEST, *wanted, "--engine", "native", "--json")
