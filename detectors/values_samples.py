@@ -23,6 +23,9 @@ from detectors.values_process import View
 STEP: Final = 10 * SECOND
 MAX_ROWS: Final = 1_024
 MAX_POINTS: Final = 512
+MAX_CAPTURES: Final = 16
+"""Captures, the latest, that groups are made of; a merged baseline may have more."""
+
 MIN_ROWS: Final = 90
 MIN_DISTINCT: Final = 8
 """Different values below which a point is a state or a set-point, no measured quantity."""
@@ -115,16 +118,19 @@ class Sampled:
     """
 
     def __init__(self, baseline: Baseline) -> None:
-        table = list(baseline.rows("samples"))
-        self.points = sorted({(conv_of(row), row.point) for row in table})
+        rows = list(baseline.rows("samples"))
+        captures = sorted({(row.start, row.step_s) for row in rows})[-MAX_CAPTURES:]
+        self.points = sorted({(conv_of(row), row.point) for row in rows})[: 2 * MAX_POINTS]
         place = {key: i for i, key in enumerate(self.points)}
-        blocks: dict[tuple[float, float], dict[int, Floats]] = {}
-        for row in table:
-            cells = np.array([float(cell) for cell in row.sample_blocks.split(";") if cell])
-            blocks.setdefault((row.start, row.step_s), {})[place[conv_of(row), row.point]] = cells
-        parts = [_block(blocks[key], len(self.points)) for key in sorted(blocks)]
+        blocks: dict[tuple[float, float], dict[int, Floats]] = {key: {} for key in captures}
+        for row in rows:
+            at = place.get((conv_of(row), row.point))
+            if at is not None and (row.start, row.step_s) in blocks:
+                cells = row.sample_blocks.split(";", MAX_ROWS)[:MAX_ROWS]
+                blocks[row.start, row.step_s][at] = np.array([float(cell) for cell in cells if cell])
+        parts = [_block(block, len(self.points)) for block in blocks.values() if block]
         self.values = np.vstack(parts) if parts else np.zeros((0, 0))
-        self.stride = max((step * SECOND / STEP for _, step in blocks), default=1.0)
+        self.stride = max([1.0, *(step * SECOND / STEP for _, step in captures)])
 
 
 def _block(columns: dict[int, Floats], points: int) -> Floats:

@@ -10,6 +10,7 @@ from process_bench import POSITION, Feed, Plant, Say, edit
 
 from detectors.base import Finding, Level
 from detectors.baseline import Baseline
+from detectors.compare import merge
 from detectors.values_models import groups_of, stayed
 from detectors.values_samples import Sampled
 
@@ -123,3 +124,22 @@ def test_the_same_baseline_gives_the_same_models() -> None:
 )
 def test_what_stayed(rows: list[float], expected: float) -> None:
     assert stayed(np.array(rows)[:, None], 3).tolist() == [[expected]]
+
+
+def test_merged_captures_are_rows_one_after_another() -> None:
+    other = Baseline.from_bytes(learned().to_bytes())
+    table = other.tables["samples"].copy()
+    table["start"] += 86_400.0
+    other.tables["samples"] = table
+    both = merge(learned(), other)
+    assert len(Sampled(both).values) == 2 * len(Sampled(learned()).values)
+    assert {"point 1", "point 11"} in names(both)
+
+
+@pytest.mark.parametrize("cell", ["", "1", "nan;nan", "1;2;inf;4"])
+def test_a_damaged_cell_costs_its_capture_only(cell: str) -> None:
+    made = Baseline.from_bytes(learned().to_bytes())
+    table = made.tables["samples"].copy()
+    table.loc[0, ["sample_blocks", "step_s"]] = [cell, 0.0]
+    made.tables["samples"] = table
+    assert found(normal, made, seconds=60) == []
