@@ -18,7 +18,8 @@ from detectors.groups import SECOND, column
 from detectors.values_process import View
 
 SETTLE: Final = 5 * SECOND
-WAIT: Final = 11 * SECOND
+WAIT: Final = 30 * SECOND
+"""Devices that are polled tell a change late, now by a second, now by ten: shorter is false."""
 MOST: Final = 15.0
 """Largest number of a state; what shows more is a quantity or a counter."""
 

@@ -121,3 +121,10 @@ def test_a_refused_command_needs_none() -> None:
 
 def test_a_short_training_is_silent() -> None:
     assert found(swapped(MIRROR), learned(1_000)) == []
+
+
+def test_a_mirror_that_is_polled_and_tells_late_is_no_contradiction() -> None:
+    def late(second: int) -> list[Say]:
+        return edit(normal(second), lambda _: position(second - 20), MIRROR)
+
+    assert found(late, seconds=1_000) == []
