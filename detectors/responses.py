@@ -33,7 +33,7 @@ from detectors.tables import conv_of, text_numbers
 
 NAME: Final = "responses"
 SHARE: Final = 0.25
-"""Part of the timing budget, for each of the two statements."""
+"""Part of the budget for order in time, for each of the two statements."""
 
 MIN_COUNT: Final = 30
 """Answers below which a series is not judged."""
@@ -62,7 +62,7 @@ class _Series:
         n = len(rows)
         self.limit, self.worst, self.longest = np.full(n, np.inf), np.ones(n), np.ones(n)
         for at, row in enumerate(rows):
-            p = budget.probability(SHARE * budget.timing, row.block_s, n)
+            p = budget.probability(SHARE * budget.order, row.block_s, n)
             blocks = text_numbers(row.run_blocks)
             most = max(blocks, default=0.0)
             # load comes and goes: three times the slowest stretch learned is not its daily rise
@@ -71,7 +71,7 @@ class _Series:
             usual = (row.unanswered + 1) / (row.count + row.unanswered + 2)
             self.worst[at] = max(usual, row.worst)
             self.longest[at] = T1 if row.protocol == "iec104" and row.kind >= 512 else max(row.high, LEAST)
-        self.p_missing = budget.probability(SHARE * budget.timing, WINDOW / SECOND, n)
+        self.p_missing = budget.probability(SHARE * budget.order, WINDOW / SECOND, n)
         self.last = np.zeros((n, RUN - 1))
         self.slow, self.dirty = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
         self.asked, self.missed, self.conv = np.zeros(n, np.int64), np.zeros(n, np.int64), np.full(n, -1)

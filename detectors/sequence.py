@@ -36,7 +36,7 @@ from detectors.tables import conv_of, text_numbers
 
 NAME: Final = "sequence"
 SHARE: Final = 0.25
-"""Part of the timing budget, for each of the two statements."""
+"""Part of the budget for order in time, for each of the two statements."""
 
 NEWS: Final = 0.002
 WELL_KNOWN: Final = 20
@@ -116,7 +116,7 @@ class Sequence:
         for row in baseline.rows("transitions"):
             self._orders[conv_of(row), row.chain].add(row)
             self._pools[row.protocol, row.chain].add(row)
-        share = SHARE * budget.timing
+        share = SHARE * budget.order
         rows = list(baseline.rows("sequences"))
         p_window = budget.probability(share, WINDOW / SECOND, len(rows))
         for row in rows:

@@ -19,9 +19,11 @@ from detectors.baseline import Baseline
 from detectors.compare import merge
 from grid_profiles.vocabulary import POINT, Role
 from sensor.cli.baseline import command
+from sensor.engines import open_engine
 from sensor.messages import MessageBatch
 from sensor.pipeline import LearnOptions, detect, learn
 
+DEMO = Path(__file__).parents[2] / "sensor" / "data" / "demo"
 CYCLE = (3, 4, 1, 2)
 LATER = 40_000
 
@@ -84,6 +86,18 @@ def test_batches_change_nothing(baseline: Baseline, size: int) -> None:
     wanted = rules(baseline, rows)
     assert {"sequence-new", "sequence-burst", "response-slow"} <= {one[0] for one in wanted}
     assert rules(baseline, rows, size) == wanted
+
+
+def test_the_fault_of_the_demo_whose_answers_come_late() -> None:
+    """A transformer monitor answers late from 1773306700 to 1773306772, by the labels of the capture."""
+    hour, day = DEMO / "quiet_hour.pcap.gz", DEMO / "bad_day.pcap.gz"
+    quiet = open_engine([hour], "native")
+    known = learn(quiet, quiet.names)
+    decoded = open_engine([day], "native")
+    slow = [one for one in detect(decoded, decoded.names, known).alerts if one.detector == "responses"]
+    assert [(one.rule, one.reading, one.src) for one in slow] == [("response-slow", "fault", "10.20.30.42")]
+    assert 1_773_306_700 < slow[0].start < 1_773_306_772
+    assert "(modbus unit 2): most of the last 5 took 2.51 s or longer, usual is 42.1 ms" in slow[0].summary
 
 
 def test_show_says_how_far_the_rhythm_is_learned(baseline: Baseline, tmp_path: Path) -> None:
