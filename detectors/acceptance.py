@@ -17,7 +17,7 @@ from detectors.detector import LinkFinding
 from detectors.groups import ConvKey, Lens
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, records
 
-STATISTICAL: Final = frozenset({"timing", "values", "behaviour"})
+STATISTICAL: Final = frozenset({"timing", "values", "behaviour", "responses", "sequence", "rhythm"})
 EXACT: Final = frozenset({"goose-configuration"})
 """Rules whose group does not say what came: what was observed belongs to the acceptance."""
 

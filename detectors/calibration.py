@@ -44,12 +44,13 @@ class Budget:
     ----------
     per_day : float
         The engineer's knob, for the whole site.
-    timing, values, behaviour, margins, evidence : float
+    timing, order, values, behaviour, margins, evidence : float
         Shares of the statistical detectors, 1 in all; rules and allow-lists carry their own severity instead.
     """
 
     per_day: float = 1.0
-    timing: float = 0.28
+    timing: float = 0.2
+    order: float = 0.08
     values: float = 0.28
     behaviour: float = 0.36
     margins: float = 0.03

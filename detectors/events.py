@@ -67,6 +67,7 @@ _MISSING: Final = {
     "iec104-late-ack": Level.WARNING,
     "iec104-test-unanswered": Level.NOTICE,
     "iec104-no-test": Level.NOTICE,
+    "response-missing": Level.NOTICE,
 }
 
 EXPLAINS: Final[dict[str, Sort]] = {
@@ -78,6 +79,8 @@ EXPLAINS: Final[dict[str, Sort]] = {
             "early": Level.NOTICE,
             BEHAVIOUR: Level.WARNING,
             "iec104-no-test": Level.NOTICE,
+            "response-slow": Level.NOTICE,
+            "response-missing": Level.NOTICE,
             "new-kind": Level.INFO,
         },
     ),
@@ -87,6 +90,7 @@ EXPLAINS: Final[dict[str, Sort]] = {
         {
             "rate": Level.NOTICE,
             "early": Level.NOTICE,
+            "response-slow": Level.NOTICE,
             BEHAVIOUR: Level.WARNING,
             "new-kind": Level.INFO,
             "new-point": Level.NOTICE,

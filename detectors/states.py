@@ -68,6 +68,12 @@ OPERATIONAL: Final = NAMED_ONLY | {
     "iec104-refused",
     "modbus-exception",
     "modbus-unpaired",
+    "response-slow",
+    "response-missing",
+    "sequence-new",
+    "rhythm-hour",
+    "rhythm-weekday",
+    "job-missed",
 }
 """Rules that maintenance lowers unless a window names others (``behaviour`` stands for all its models)."""
 

@@ -254,6 +254,66 @@ PROCESS: Final[dict[str, Table]] = {
 }
 """What process values do beside staying in a range (``values_*.py``)."""
 
+ORDER: Final[dict[str, Table]] = {
+    "responses": Table(  # how long answers take, s
+        {
+            **CONV,
+            "kind": (INT, Join.KEY),  # of the request
+            "name": (STR, Join.FIRST),
+            **MOMENTS,
+            "unanswered": (INT, Join.SUM),
+            "worst": (FLOAT, Join.MAX),  # largest share without an answer in a minute
+            "histogram": (STR, Join.HISTOGRAM),
+            "run_blocks": (STR, Join.CHAIN),  # largest median of five in a row
+            "block_s": (FLOAT, Join.MAX),
+            **ORIGIN,
+        },
+        since=2,
+        optional=True,
+    ),
+    "transitions": Table(  # what follows what; codes as in ``chains.py``
+        {
+            **CONV,
+            "chain": (INT, Join.KEY),
+            "before": (INT, Join.KEY),
+            "after": (INT, Join.KEY),
+            "before_name": (STR, Join.FIRST),
+            "after_name": (STR, Join.FIRST),
+            **SPAN,
+            **COUNT,
+            **ORIGIN,
+        },
+        since=2,
+        optional=True,
+    ),
+    "sequences": Table(  # how surprising the order of a conversation is at most
+        {
+            **CONV,
+            "chain": (INT, Join.KEY),
+            **SPAN,
+            **COUNT,
+            "score_blocks": (STR, Join.CHAIN),
+            "block_s": (FLOAT, Join.MAX),
+            **ORIGIN,
+        },
+        since=2,
+        optional=True,
+    ),
+    "rhythm": Table(  # hours of the week (0 Monday 0 h) in which something was done, to how many such hours
+        {
+            **CONV,
+            "activity": (STR, Join.KEY),
+            "hours": (STR, Join.HISTOGRAM),
+            "messages": (STR, Join.HISTOGRAM),
+            "days": (STR, Join.HISTOGRAM),  # days since 1970 to hours
+            **ORIGIN,
+        },
+        since=2,
+        optional=True,
+    ),
+}
+"""Order in time: answers, transitions, the rhythm of day and week."""
+
 TABLES: Final[dict[str, Table]] = {
     "assets": Table({"address": (STR, Join.KEY), **SPAN, **COUNT, **ORIGIN}),
     "conversations": Table(
@@ -355,6 +415,7 @@ TABLES: Final[dict[str, Table]] = {
         }
     ),
     **PROCESS,
+    **ORDER,
     **ENGINEERED,
     "accepted": Table(
         {

@@ -31,7 +31,7 @@ from sensor.result import Result
 PYOD: Final = frozenset({"behaviour", "together"})
 """Detectors that score with PyOD's models."""
 
-LEARNED: Final = PYOD | {"allowlist", "timing", "values", "latency", "transitions", "rhythm", "evidence"}
+LEARNED: Final = PYOD | {"allowlist", "timing", "values", "responses", "sequence", "rhythm", "evidence"}
 """Detectors that know only what a baseline has learned; others follow a standard or a description."""
 
 FAMILIES: Final = ("all", "rules only", "learned only", "PyOD only")

@@ -21,12 +21,17 @@ from detectors.allowlist_learner import AllowlistLearner
 from detectors.base import Alert, Event, Finding, Incident, Names, Slice
 from detectors.baseline import Baseline
 from detectors.behaviour import DEFAULT_MODEL, MODELS, Behaviour
+from detectors.calendar import zone_of
 from detectors.calibration import Budget, news_rate
 from detectors.detector import Detector, Learner
 from detectors.disturbances import Disturbances
 from detectors.engineered import Engineered
 from detectors.evidence import Evidence
 from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
+from detectors.responses import Responses
+from detectors.responses_learner import ResponseLearner
+from detectors.rhythm import RhythmDetector
+from detectors.rhythm_learner import RhythmLearner
 from detectors.rules.arp import ArpRules
 from detectors.rules.bacnet import BacnetRules
 from detectors.rules.c37118 import C37118Rules
@@ -47,6 +52,8 @@ from detectors.rules.ptp import PtpRules
 from detectors.rules.s7comm import S7Rules
 from detectors.rules.sv import SvRules
 from detectors.rules.tcp import TcpRules
+from detectors.sequence import Sequence
+from detectors.sequence_learner import SequenceLearner
 from detectors.states import StateLists, States
 from detectors.stations import StationNames
 from detectors.tables import FEATURES, TABLES, conv_fields, conv_of
@@ -109,6 +116,7 @@ class LearnOptions:
     false_alarms_per_day: float = 1.0
     model: str = DEFAULT_MODEL
     seed: int = 1
+    time_zone: str = "UTC"
     created_from: list[dict[str, Any]] = field(default_factory=list)
 
     def check(self) -> None:
@@ -117,6 +125,10 @@ class LearnOptions:
             raise UsageError("--false-alarms-per-day must be above 0 and at most 1,000,000")
         if self.model not in MODELS:
             raise UsageError(f"no model {self.model!r}; choose one of {', '.join(MODELS)}")
+        try:
+            zone_of(self.time_zone)
+        except ValueError as error:
+            raise UsageError(f"--time-zone: {error}") from error
 
 
 class _FeatureTable:
@@ -180,8 +192,17 @@ class Learning:
         self.lens = Lens(names)
         self._learners: list[Learner] = [
             learner(self.lens)
-            for learner in (AllowlistLearner, TimingLearner, ValueLearner, ProcessLearner, PublisherLearner)
+            for learner in (
+                AllowlistLearner,
+                TimingLearner,
+                ValueLearner,
+                ProcessLearner,
+                PublisherLearner,
+                ResponseLearner,
+                SequenceLearner,
+            )
         ]
+        self._learners.append(RhythmLearner(self.lens, self.options.time_zone))
         self._rules = [rule(self.lens, None) for rule in RULES]
         self._windower = Windower(self.lens)
         self._features = _FeatureTable()
@@ -342,6 +363,7 @@ class Detection:
         self._states = States(baseline, self.lens)
         lists: list[Detector] = [StateLists(baseline, self.lens, self._states)] if baseline.learned else []
         known = baseline if baseline.learned else None
+        self._responses = Responses(baseline, self.lens, budget)
         self._detectors: list[Detector] = [
             *lists,
             self._engineered,
@@ -349,6 +371,9 @@ class Detection:
             Timing(baseline, self.lens, budget),
             Values(baseline, self.lens, share(budget, "range")),
             Process(baseline, self.lens, budget),
+            self._responses,
+            Sequence(baseline, self.lens, budget),
+            RhythmDetector(baseline, self.lens),
         ]
         self._behaviour = Behaviour(baseline, self.lens, budget)
         self._evidence = Evidence(self._behaviour, baseline, budget)
@@ -423,7 +448,7 @@ class Detection:
         if self._margins is None:
             return []
         end = start + WINDOW
-        made = self._margins.close(end, self.lens)
+        made = self._margins.close(end, self.lens) + self._responses.margins()
         found = self._trends.add(end, made)
         self._keep_margins(end, made + self._trends.assessed)
         return found

@@ -41,6 +41,12 @@ MODEL_NAMES: Final = ("knn", "hbos", "pca", "gmm", "iforest", "ecod", "loda", "m
     "--model", type=click.Choice(MODEL_NAMES), default="knn", show_default=True, help="Behaviour model."
 )
 @click.option(
+    "--time-zone",
+    default="UTC",
+    show_default=True,
+    help="Of the site, for the rhythm of day and week: Europe/Zurich, +08:00.",
+)
+@click.option(
     "--approve-commands",
     is_flag=True,
     help="Approve every dangerous message seen (switching, set-points, files ...) without looking.",
@@ -57,6 +63,7 @@ def command(
     output: Path,
     false_alarms_per_day: float,
     model: str,
+    time_zone: str,
     approve_commands: bool,
     state: str | None,
     as_json: bool,
@@ -78,7 +85,7 @@ def command(
     """
     from sensor.pipeline import LearnOptions, learn
 
-    chosen = LearnOptions(false_alarms_per_day=false_alarms_per_day, model=model)
+    chosen = LearnOptions(false_alarms_per_day=false_alarms_per_day, model=model, time_zone=time_zone)
     chosen.check()
     began = time.monotonic()
     with options.opened_source(source, engine, profiles, "Learning") as decoded:
@@ -134,6 +141,7 @@ def write(baseline: Baseline, output: Path) -> None:
 def summary(baseline: Baseline, path: Path) -> dict[str, Any]:
     """What is in a baseline, as a JSON object."""
     from detectors.completeness import completeness
+    from detectors.rhythm_learner import learned_rhythm
 
     review, estimate = baseline.tables["review"], completeness(baseline)
     return {
@@ -145,6 +153,7 @@ def summary(baseline: Baseline, path: Path) -> dict[str, Any]:
         "rule_hits": baseline.tables["rule_hits"].to_dict("records"),
         "completeness": estimate.record() if estimate else None,
         "advice": estimate.sentence if estimate else "",
+        "rhythm": learned_rhythm(baseline).sentence if estimate else "",
         "notes": baseline.remarks(),
     }
 
@@ -160,7 +169,8 @@ def show(baseline: Baseline, record: dict[str, Any]) -> None:
         f"{params.get('false_alarms_per_day')} false alarms per day",
         highlight=False,
     )
-    for note in [record["advice"], *record["notes"]] if record["advice"] else record["notes"]:
+    advice = [text for text in (record["advice"], record["rhythm"]) if text]
+    for note in [*advice, *record["notes"]]:
         out.print(f"- {escape(note)}", highlight=False)
     _review(baseline)
     _hits(baseline)

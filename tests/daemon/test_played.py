@@ -68,6 +68,7 @@ def test_a_played_capture_gives_the_alerts_of_detect(
         "margin.goose_tal",
         "margin.iec104_k",
         "margin.iec104_t1",
+        "margin.response_left",
     } <= names
     assert {"health.lag_s", "health.rss_mib", "health.drops", "health.disk_free_mib"} <= names
     assert query(path, "SELECT max(value) FROM samples JOIN series ON series.id = series WHERE name = 'level'"

@@ -61,7 +61,7 @@ def test_the_first_format_is_read() -> None:
     """A baseline from before station descriptions and audit trails."""
     parts = members(sample())
     later = {f"tables/{name}.csv" for name, table in TABLES.items() if table.since > 1}
-    assert len(later) == 10
+    assert {"tables/audit.csv", "tables/devices.csv", "tables/rhythm.csv"} <= later
     manifest = json.loads(parts["manifest.json"]) | {"format": 1}
     for name in later:
         del parts[name]

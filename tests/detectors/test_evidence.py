@@ -149,7 +149,7 @@ def test_two_that_moved_do_not_age_a_baseline() -> None:
 
 def test_shares_are_the_budget() -> None:
     budget = Budget()
-    shares = (budget.timing, budget.values, budget.behaviour, budget.margins, budget.evidence)
+    shares = (budget.timing, budget.order, budget.values, budget.behaviour, budget.margins, budget.evidence)
     assert sum(shares) == pytest.approx(1.0)
 
 

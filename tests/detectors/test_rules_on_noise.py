@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from detectors import responses, rhythm, rhythm_learner, sequence, sequence_learner
 from detectors.base import Slice
 from detectors.baseline import Baseline
+from detectors.calibration import Budget
 from detectors.groups import Lens
+from detectors.responses_learner import ResponseLearner
+from detectors.rhythm_learner import RhythmLearner
+from detectors.sequence_learner import SequenceLearner
 from grid_profiles.loader import load_registry
 from grid_profiles.vocabulary import MESSAGE, POINT
 from sensor.names import Names
@@ -17,6 +22,7 @@ from sensor.pipeline import RULES, Learning
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
+DAY = 86_400 * SECOND
 PROTOCOLS = [
     "iec104",
     "modbus",
@@ -119,3 +125,56 @@ def test_rules_take_anything(seed: int) -> None:
         for rule in rules:
             assert all(number >= 0 for number in rule.counters().values())
     assert len(said) > 60, sorted(said)  # noise breaks most rules: what was not reached was not tried
+
+
+def crowded(pieces: list[Slice], first: dict[int, int]) -> list[Slice]:
+    """The same rows in one conversation of each protocol and on two connections, so that they meet."""
+    for piece in pieces:
+        rows = piece.messages
+        for proto in np.unique(rows["proto"]).tolist():
+            mine = rows["proto"] == proto
+            rows["conv"][mine] = first.setdefault(proto, int(rows["conv"][mine][0]))
+        rows["stream"] &= 1
+        rows["seq"] &= 3
+        rows["flags"][::2] = 0
+    return pieces
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(3))
+def test_order_in_time_takes_anything(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers, transitions and rhythm learn noise and are held against other noise, judging all they know."""
+    for module, name in ((responses, "MIN_COUNT"), (sequence, "MIN_STEPS"), (sequence, "WELL_KNOWN")):
+        monkeypatch.setattr(module, name, 1)
+    monkeypatch.setattr(responses, "MOST_UNANSWERED", 1.0)
+    monkeypatch.setattr(rhythm_learner, "MOST_OF_AN_HOUR", 0)
+    for module in (responses, sequence):
+        monkeypatch.setattr(module, "upper_limit", lambda *_: 0.0)
+    monkeypatch.setattr(sequence, "MIN_BLOCKS", 0)
+    monkeypatch.setattr(sequence_learner, "FREE", 0.0)
+    monkeypatch.setattr(rhythm, "LIKELY", 1.0)
+    met: dict[int, int] = {}
+    noise = Noise(seed)
+    lens = Lens(noise.names)
+    learners = [ResponseLearner(lens), SequenceLearner(lens), RhythmLearner(lens)]
+    for piece in crowded(noise.slices(2 * len(PROTOCOLS)), met):
+        for learner in learners:
+            learner.learn(piece)
+    baseline = Baseline()
+    for learner in learners:
+        learner.finish(baseline)
+    baseline = Baseline.from_bytes(baseline.to_bytes())
+    assert len(baseline.tables["responses"]) > 0
+    assert min(len(baseline.tables[name]) for name in ("transitions", "rhythm")) > 10
+    detectors = [
+        responses.Responses(baseline, lens, Budget(1e6)),
+        sequence.Sequence(baseline, lens, Budget(1e6)),
+        rhythm.RhythmDetector(baseline, lens),
+    ]
+    said: set[str] = set()
+    for piece in crowded(noise.slices(2 * len(PROTOCOLS)), met):
+        for shifted in (piece, Slice(piece.start + DAY, piece.end + DAY, piece.messages, piece.points, 1)):
+            for detector in detectors:
+                said |= {found.rule for found in detector.detect(shifted)}
+    assert {"response-slow", "sequence-burst"} <= said
+    assert all(number >= 0 for detector in detectors for number in detector.counters().values())
