@@ -123,6 +123,34 @@ def _dissected(file: CaptureFile, numbers: Sequence[int]) -> Iterator[Piece]:
             yield Piece(file.shown, ours[dissection.number - 1], dissection)
 
 
+def dissected_text(path: Path, numbers: Sequence[int]) -> str:
+    """Frames of a capture as tshark shows them, for people; what a terminal would act on is left out.
+
+    Parameters
+    ----------
+    path : Path
+    numbers : sequence of int
+        Frame numbers in the file, from 1.
+
+    Raises
+    ------
+    TsharkError
+    CaptureError
+    """
+    from sensor.capture.pcapfile import CaptureFile
+
+    text: list[str] = []
+    for piece in _dissected(CaptureFile(path), sorted(numbers)):
+        text.append(f"frame {piece.number}")
+        for line in piece.dissection.lines:
+            shown = "".join(c if c.isprintable() else "\ufffd" for c in line.text)
+            text.append(f"{'  ' * (line.depth + 1)}{shown}")
+        if piece.dissection.left_out:
+            text.append(f"  and {piece.dissection.left_out} lines more")
+        text.append("")
+    return "\n".join(text)
+
+
 def cut_out(
     file: CaptureFile, numbers: Sequence[int], target: Path, context: int = CONTEXT, seconds: float = READING
 ) -> list[int]:

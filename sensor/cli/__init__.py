@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, str]] = {
     "config": "Check, show and begin a configuration.",
     "status": "Show whether the sensor is alive and sees.",
     "alerts": "List, show and decide about stored alerts.",
+    "evidence": "List, show, export and verify the evidence behind alerts.",
     "explain": "Explain an alert: what, why, and what tells its readings apart.",
     "evaluate": "Compare detections with labelled events.",
     "simulate": "Render known attacks into a benign capture, with labels.",

@@ -11,10 +11,12 @@ import click
 
 from sensor.cli import options
 from sensor.cli.common import Command, err, out, print_json
+from sensor.errors import UsageError
 
 if TYPE_CHECKING:
     from detectors.base import Alert
     from detectors.baseline import Baseline
+    from sensor.engines import Decoded
     from sensor.result import Result
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -38,6 +40,12 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--report", type=FILE, help="Write a self-contained HTML report.")
 @click.option("--store", type=FILE, help="Add alerts, incidents, assets and series to an SQLite store.")
 @click.option(
+    "--evidence",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="For each alert from warning up a bundle with its frames; see `gridwarden evidence`.",
+)
+@click.option(
     "--fail-on",
     type=click.Choice(["notice", "warning", "alarm"]),
     help="Exit with 1 when there is an alert of this level or above.",
@@ -52,6 +60,7 @@ def command(
     state_from: Path | None,
     report: Path | None,
     store: Path | None,
+    evidence: Path | None,
     fail_on: str | None,
     engine: str,
     profiles: tuple[Path, ...],
@@ -63,6 +72,7 @@ def command(
       gridwarden detect today.pcapng -b station.baseline
       gridwarden detect today.pcapng -b station.baseline --report today.html --store site.db
       gridwarden detect --interface eth1 -b station.baseline --filter 'not port 22'
+      gridwarden detect today.pcapng -b station.baseline --evidence today.evidence
       gridwarden detect fat.pcap -b station.baseline --json --fail-on warning | jq .summary
       gridwarden detect may.pcap -b station.baseline --state-from windows.toml
     """
@@ -70,12 +80,16 @@ def command(
     from sensor.result import alert_record, event_record, level_rank
     from sensor.run import run_detect
 
+    if evidence is not None and source.live:
+        raise UsageError("--evidence is for captures; `gridwarden run` keeps evidence of an interface")
     baseline = load(baseline_file)
     if state_from is not None:
         add_windows(baseline, state_from)
     with options.opened_source(source, engine, profiles, "Detecting") as decoded:
         told = _teller(as_json) if source.live else None
         result = run_detect(decoded, baseline, source.names, baseline_file.name, told)
+    if evidence is not None:
+        write_evidence(evidence, result, decoded, baseline_file, baseline, profiles)
     write_outputs(result, report, store)  # first: a reader may close the pipe early
     if as_json:
         for alert in result.alerts if told is None else ():
@@ -88,6 +102,30 @@ def command(
         print_summary(out, result)
     if fail_on and any(level_rank(alert.level) >= level_rank(fail_on) for alert in result.alerts):
         ctx.exit(1)
+
+
+def write_evidence(
+    folder: Path,
+    result: Result,
+    decoded: Decoded,
+    baseline_file: Path,
+    baseline: Baseline,
+    profiles: tuple[Path, ...],
+) -> None:
+    """Bundles of a run over captures."""
+    import time
+
+    from sensor.bundle.captures import bundle_captures
+    from sensor.bundle.origin import origin_from
+    from sensor.evidence import dissected_text
+
+    origin = origin_from(baseline_file, baseline, decoded.engine, profiles)
+    made, left_out = bundle_captures(
+        result.alerts, decoded.files, folder, origin, time.time(), dissected_text
+    )
+    more = f"; {left_out:,} alerts are beyond the bound and have none" if left_out else ""
+    words = f"evidence: {folder}, {len(made):,} bundles{more}"
+    err.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def _teller(as_json: bool) -> Callable[[Alert], None]:

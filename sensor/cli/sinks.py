@@ -13,6 +13,7 @@ from sensor.cli.common import Command, out, print_json
 from sensor.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from sensor.sinks.pump import Scrub
     from sensor.sinks.settings import SinkSettings
 
 config_option = click.option(
@@ -119,7 +120,9 @@ def forward(
       gridwarden sinks forward -c gridwarden.toml --store site.db --only archive --json
     """
     place = chosen_store(config, store)
-    results = [_forward(place, settings) for settings in chosen_sinks(config, only)]
+    sinks = chosen_sinks(config, only)
+    scrub = chosen_scrub(config, sinks)
+    results = [_forward(place, settings, scrub) for settings in sinks]
     for result in results:
         if as_json:
             print_json(result)
@@ -155,6 +158,25 @@ def chosen_sinks(config: Path, only: Sequence[str]) -> list[SinkSettings]:
         names = ", ".join(sink.name for sink in sinks)
         raise UsageError(f"{config}: has no sink named {', '.join(missing)}; it has {names}")
     return [sink for sink in sinks if not only or sink.name in only]
+
+
+def chosen_scrub(config: Path, sinks: Sequence[SinkSettings]) -> Scrub:
+    """What makes pseudonyms for those of the sinks that ask for them.
+
+    Raises
+    ------
+    InputError, Unavailable
+        One asks, and there is no key.
+    """
+    from sensor.sinks.pump import unchanged
+
+    if not any(sink.pseudonymise for sink in sinks):
+        return unchanged
+    from sensor.config.protect import pseudonyms_in
+    from sensor.pseudonym.key import pseudonyms_of
+    from sensor.pseudonym.records import RecordScrub
+
+    return RecordScrub(pseudonyms_of(pseudonyms_in(_read(config), config), str(config)))
 
 
 def chosen_store(config: Path, store: Path | None) -> Path:
@@ -205,12 +227,12 @@ def _try(settings: SinkSettings) -> dict[str, Any]:
         sink.close()
 
 
-def _forward(store: Path, settings: SinkSettings) -> dict[str, Any]:
+def _forward(store: Path, settings: SinkSettings, scrub: Scrub) -> dict[str, Any]:
     from sensor.errors import GridwardenError
     from sensor.sinks.pump import Pump
 
     resolved = 0
-    with Pump(store, settings) as pump:
+    with Pump(store, settings, scrub) as pump:
         try:
             pump.housekeeping()
             while step := pump.step():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from sensor.errors import GridwardenError
 if TYPE_CHECKING:
     from detectors.baseline import Baseline
     from grid_profiles.loader import Registry
+    from sensor.sinks.secret import Secret
 
 
 def load_parts(config: Config) -> tuple[Registry, Baseline]:
@@ -58,8 +60,28 @@ def check_surroundings(config: Config) -> None:
         place.fail("store.path", f"{folder} is not a folder", "Make it, or name another")
     elif not os.access(folder, os.W_OK):
         place.fail("store.path", f"{folder} cannot be written", "Check its owner and rights")
+    _evidence(place, config)
     if place.problems:
         raise ConfigError(sorted(place.problems, key=lambda problem: problem.line))
+
+
+def _evidence(place: Place, config: Config) -> None:
+    """The folder of bundles, and the keys."""
+    from sensor.daemon.evidence import check_folder, signer_of
+
+    why = check_folder(config.evidence.folder) if config.evidence.enabled else ""
+    if why:
+        place.fail("evidence.folder", why, "Make it, or name another")
+    _key(place, config.evidence.sign_key, "evidence.sign_key", lambda: signer_of(config))
+
+
+def _key(place: Place, secret: Secret | None, word: str, look: Callable[[], object]) -> None:
+    if secret is None or (secret.credential and not os.environ.get("CREDENTIALS_DIRECTORY")):
+        return  # what only the service manager passes cannot be looked at from a shell
+    try:
+        look()
+    except GridwardenError as error:
+        place.fail(f"{word}_{'credential' if secret.credential else 'file'}", str(error))
 
 
 def _place(config: Config) -> Place:

@@ -17,6 +17,8 @@ from sensor.errors import InputError
 
 _SHOWN: Final = 60
 MAX_TEXT: Final = 500
+NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}"
+"""Pattern of names that go into tags, file names and messages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from sensor.config.lines import key_lines
-from sensor.config.reader import ConfigError, Place, Problem, Section
+from sensor.config.protect import EvidenceConfig, PseudonymConfig, parse_evidence, parse_pseudonyms
+from sensor.config.reader import NAME, ConfigError, Place, Problem, Section
 
 MAX_SOURCES: Final = 16
 MAX_SINKS: Final = 16
 MAX_FILE: Final = 1 << 20
-NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}"
 IFACE: Final = r"[^\s/]{1,15}"
 
 
@@ -121,6 +121,8 @@ class Config:
     detect: DetectConfig = field(default_factory=DetectConfig)
     warning: WarningConfig = field(default_factory=WarningConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    pseudonyms: PseudonymConfig = field(default_factory=PseudonymConfig)
     sinks: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -193,6 +195,7 @@ def _config(top: Section, file: Path) -> Config:
     profiles = tuple(base / folder for folder in site.texts("profiles"))
     site.done()
     sources = _sources(top, base)
+    store = _store(top.section("store"), base)
     config = Config(
         file=file,
         site=names[0],
@@ -201,10 +204,12 @@ def _config(top: Section, file: Path) -> Config:
         profiles=profiles,
         sources=sources,
         speed=_speed(top, sources),
-        store=_store(top.section("store"), base),
+        store=store,
         detect=_detect(top.section("detect")),
         warning=_warning(top.section("warning")),
         health=_health(top.section("health")),
+        evidence=parse_evidence(top.section("evidence"), base, store.path),
+        pseudonyms=parse_pseudonyms(top.section("pseudonyms"), base),
         sinks=_sinks(top),
     )
     top.done()

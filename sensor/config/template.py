@@ -48,6 +48,21 @@ max_mib = 2048                   # what exceeds it goes: samples first, alarms l
 # silent_after_s = 60            # an asset or conversation not heard for longer is marked silent
 # margins = true                 # time left to the protocols' own limits, as series
 
+[evidence]
+# enabled = true                 # for each alert the frames around it, kept on this machine
+# folder = "gridwarden.evidence" # beside the store when left out
+# min_level = "warning"          # alerts of this level and above
+# before_s = 10                  # seconds of traffic before and after
+# after_s = 5
+# ring_mib = 64                  # memory for the latest frames
+# max_mib = 512                  # what exceeds it goes, oldest first
+# keep_days = 90
+# sign_key_file = "evidence.key" # openssl genpkey -algorithm ed25519 -out evidence.key
+
+# [pseudonyms]                   # for sinks with pseudonymise = true, and evidence export --pseudonymise
+# key_file = "pseudonym.key"     # openssl rand -hex 32 > pseudonym.key; chmod 600 pseudonym.key
+# names = ["TR1PROT"]            # stations and devices by name
+
 [health]
 # interval_s = 10                # heartbeat
 # behind_s = 5                   # further behind the wire, the sensor says so

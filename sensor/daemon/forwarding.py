@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from sensor.config.lines import key_lines, line_of
 from sensor.config.reader import ConfigError, Problem
 from sensor.config.schema import Config
+from sensor.errors import GridwardenError
 
 PACKAGE: Final = "sensor.sinks"
 
@@ -62,8 +63,26 @@ def make_forwarder(config: Config) -> Forwarder:
     )
     if problems:
         raise ConfigError([_placed(config, problem) for problem in problems])
-    made: Forwarder = importlib.import_module(f"{PACKAGE}.forwarder").Forwarder(config.store.path, sinks)
+    forwarder = importlib.import_module(f"{PACKAGE}.forwarder").Forwarder
+    made: Forwarder = forwarder(config.store.path, sinks, _scrub(config, sinks))
     return made
+
+
+def _scrub(config: Config, sinks: list[Any]) -> Any:
+    """Makes pseudonyms for the sinks that ask for them; raises ConfigError without a key."""
+    from sensor.sinks.pump import unchanged
+
+    asking = next((number for number, sink in enumerate(sinks) if sink.pseudonymise), None)
+    if asking is None:
+        return unchanged
+    from sensor.pseudonym.key import make_pseudonyms
+    from sensor.pseudonym.records import RecordScrub
+
+    try:
+        return RecordScrub(make_pseudonyms(config))
+    except GridwardenError as error:
+        path = "pseudonyms" if config.pseudonyms.key is not None else f"sink[{asking}].pseudonymise"
+        raise ConfigError([Problem(str(config.file), _line(config, path), path, str(error), "")]) from error
 
 
 def outbox_depth(status: Mapping[str, Any]) -> float:

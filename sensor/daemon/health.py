@@ -124,7 +124,9 @@ class Health:
         if lag > self.config.health.behind_s:
             return "behind"
         blind = any(row.state == "blind" for row in rows)
-        return "degraded" if blind or self.keeper.trouble else "ok"
+        evidence = self.watch.evidence
+        trouble = self.keeper.trouble or (evidence.trouble if evidence is not None else "")
+        return "degraded" if blind or trouble else "ok"
 
     def _fields(self, now: float, rows: list[HealthRow]) -> dict[str, float]:
         fields = {
@@ -146,6 +148,8 @@ class Health:
             fields["waiting_batches"] = float(feeds.waiting)
         elif feeds.size:
             fields["played_share"] = feeds.position / feeds.size
+        if self.watch.evidence is not None:
+            fields |= self.watch.evidence.figures()
         return fields | self.watch.figures() | self.keeper.figures()
 
     def _words(self, fields: dict[str, float]) -> str:
@@ -156,6 +160,8 @@ class Health:
             parts.append(f"{fields['lag_s']:.0f} s behind")
         if self.keeper.trouble:
             parts.append(self.keeper.trouble)
+        if self.watch.evidence is not None and self.watch.evidence.trouble:
+            parts.append(f"evidence cannot be written: {self.watch.evidence.trouble}")
         return "; ".join(parts)
 
 

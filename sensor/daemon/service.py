@@ -18,13 +18,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from detectors.base import Level
+from sensor.bundle.origin import Origin
 from sensor.config.check import load_parts
 from sensor.config.schema import Config, load_config
 from sensor.daemon.clock import Clock
-from sensor.daemon.feeds import LiveFeeds, make_feeds, same_sources
+from sensor.daemon.evidence import Evidence, Tapped, origin_of, signer_of
+from sensor.daemon.feeds import Feeds, LiveFeeds, make_feeds, same_sources
 from sensor.daemon.forwarding import Forwarder, make_forwarder
 from sensor.daemon.health import Health
 from sensor.daemon.keeper import Keeper
@@ -42,6 +44,9 @@ DRAIN: Final = 2.5
 
 FORWARD: Final = 0.7
 """And for the sinks, which go on where they stopped at the next start."""
+
+EVIDENCE: Final = 0.8
+"""And for bundles that are not written yet."""
 
 TICK: Final = 0.25
 STUCK: Final = 60.0
@@ -78,6 +83,7 @@ class Daemon:
         self._reloading: threading.Thread | None = None
         self._renewed = float("-inf")
         self._forwarder: Forwarder | None = None
+        self._frames: Tapped | Feeds | None = None
 
     def run(self) -> int:
         """Until the end; the exit code."""
@@ -90,13 +96,22 @@ class Daemon:
             folds, last_sign = keeper.open()
             if isinstance(feeds, LiveFeeds):
                 feeds.start()  # before the decoders are loaded: from now on the rings keep what comes
-            judge = make_judge(config, registry, baseline, feeds)
-            watch = Watch(config, judge, feeds, keeper, self.own, self.clock, self.say)
-            keeper.close_left_over(watch.restore(folds) if config.live else [])
+            evidence = Evidence(config, self.clock, self.say) if config.evidence.enabled else None
+            self._frames = Tapped(feeds, evidence.frames) if evidence is not None else feeds
+            judge = make_judge(config, registry, baseline, self._frames)
+            if evidence is not None:
+                evidence.origin = origin_of(config, baseline, judge.decoded.engine)
+            watch = Watch(config, judge, feeds, keeper, self.own, self.clock, self.say, evidence)
+            restored = watch.restore(folds) if config.live else []
+            keeper.close_left_over(restored)
+            if evidence is not None:
+                evidence.earlier(restored)
             keeper.start()
             if config.live:
                 self._tell_absence(keeper, last_sign)
             self._forwarder.start()
+            if evidence is not None:
+                evidence.start()
             watch.thread.start()
             health = Health(
                 config,
@@ -147,11 +162,14 @@ class Daemon:
             registry, baseline = load_parts(config)
             if not same_sources(config, watch.config) or config.store != watch.config.store:
                 self.say("[[source]], [replay] and [store] are read at the start only: restart for them")
+            if _place_of(config) != _place_of(watch.config):
+                self.say("enabled, folder and ring_mib of [evidence] are read at the start only")
             config = _with_old_sources(config, watch.config)
-            if config.sinks != watch.config.sinks:
+            if (config.sinks, config.pseudonyms) != (watch.config.sinks, watch.config.pseudonyms):
                 forwarder = make_forwarder(config)
-            judge = make_judge(config, registry, baseline, watch.feeds, watch.judge)
-            if not watch.exchange(config, judge):
+            judge = make_judge(config, registry, baseline, self._frames or watch.feeds, watch.judge)
+            also = _evidence_anew(watch.evidence, config, origin_of(config, baseline, judge.decoded.engine))
+            if not watch.exchange(config, judge, also=also):
                 raise GridwardenError("the analysis did not take the new configuration over in time")
         except Exception as error:
             self.say(f"the new configuration is refused, the old one goes on:\n{error}")
@@ -172,7 +190,7 @@ class Daemon:
         why, config = watch.wants_renewal, watch.config
         try:
             registry, baseline = load_parts(config)
-            judge = make_judge(config, registry, baseline, watch.feeds)
+            judge = make_judge(config, registry, baseline, self._frames or watch.feeds)
             done = watch.exchange(config, judge)
         except (GridwardenError, OSError) as error:
             self.say(f"{why}: detection could not be begun anew: {error}")
@@ -204,6 +222,8 @@ class Daemon:
             watch.abort()
             watch.ended.wait(0.5)
             self.say("frames from before the end were left unread: the analysis was behind")
+        if watch.evidence is not None:
+            self._end_evidence(watch.evidence, played)
         keeper.put(*self.own.close_all(self.clock.wall()))
         health.beat("stopped" if watch.error is None else "failed")
         if self._forwarder is not None:
@@ -218,6 +238,15 @@ class Daemon:
             self.say(f"warning: {problem}")
         self.say(f"{'all played' if played else 'stopped'}: {health.text}")
         return 0 if whole else 4
+
+    def _end_evidence(self, evidence: Evidence, played: bool) -> None:
+        """Bundles that are not written yet; without a signal there is time to do it in full."""
+        while played and not self._end and not evidence.stop(TICK, hurried=False):
+            self.notifier.alive()
+            if evidence.trouble:
+                break
+        if not evidence.stop(EVIDENCE):
+            self.say(f"not all evidence could be written: {evidence.trouble or 'there was no time'}")
 
     # --- signals ------------------------------------------------------------------------------------
 
@@ -257,6 +286,17 @@ class Daemon:
 
 def _with_old_sources(config: Config, old: Config) -> Config:
     return replace(config, sources=old.sources, speed=old.speed, store=old.store)
+
+
+def _evidence_anew(evidence: Evidence | None, config: Config, origin: Origin) -> Callable[[], None]:
+    """What is to be done when another judge takes over; raises GridwardenError for a key that is none."""
+    signer = signer_of(config)
+    return lambda: evidence.configure(config, origin, signer) if evidence is not None else None
+
+
+def _place_of(config: Config) -> tuple[Any, ...]:
+    """What of the evidence cannot change while the sensor runs."""
+    return config.evidence.enabled, config.evidence.folder, config.evidence.ring_mib
 
 
 def _age_of(path: Path) -> float:

@@ -17,11 +17,13 @@ from detectors.base import Alert, Level
 from sensor.config.schema import Config
 from sensor.daemon.clock import Clock
 from sensor.daemon.detecting import LiveDetection, Step
+from sensor.daemon.evidence import Evidence
 from sensor.daemon.feeds import Feeds
 from sensor.daemon.incidents import Incidents
 from sensor.daemon.keeper import Keeper
 from sensor.daemon.own_alerts import OwnAlerts
 from sensor.engines import Decoded
+from sensor.frames import FrameSource
 from sensor.messages import MessageBatch
 from sensor.native import NativeEngine
 from sensor.slices import Slicer
@@ -54,7 +56,7 @@ class Judge:
 
 
 def make_judge(
-    config: Config, registry: Registry, baseline: Baseline, feeds: Feeds, old: Judge | None = None
+    config: Config, registry: Registry, baseline: Baseline, feeds: FrameSource, old: Judge | None = None
 ) -> Judge:
     """Decoder and detection for a configuration.
 
@@ -117,11 +119,13 @@ class Watch:
         own: OwnAlerts,
         clock: Clock,
         on_event: Callable[[str], None],
+        evidence: Evidence | None = None,
     ) -> None:
         self.config, self.feeds, self.keeper, self.own, self.clock = config, feeds, keeper, own, clock
         self._on_event = on_event
+        self.evidence = evidence
         self._judge = judge
-        self._next: tuple[Config, Judge] | None = None
+        self._next: tuple[Config, Judge, Callable[[], None] | None] | None = None
         self._swapped = threading.Event()
         self._aborted = False
         self.incidents = Incidents()
@@ -144,10 +148,12 @@ class Watch:
         """Open alerts of an earlier run; before the thread starts. Returns the ids of those taken over."""
         return self._judge.detection.restore(folds)
 
-    def exchange(self, config: Config, judge: Judge, patience: float = 30.0) -> bool:
-        """Have another judge take over between two batches; whether it did in time."""
+    def exchange(
+        self, config: Config, judge: Judge, patience: float = 30.0, also: Callable[[], None] | None = None
+    ) -> bool:
+        """Have another judge take over between two batches, ``also`` with it; whether it did in time."""
         self._swapped.clear()
-        self._next = (config, judge)
+        self._next = (config, judge, also)
         return self._swapped.wait(patience)
 
     def abort(self) -> None:
@@ -222,6 +228,8 @@ class Watch:
             self._tell_alerts(step.changes)
         if step.events:
             self.keeper.put(events={event.id: event for event in step.events})
+        if self.evidence is not None:
+            self.evidence.step(step.clock, step.changes)
         if step.window is not None:
             written = self.early.window(step.window)
             self.keeper.put(
@@ -251,12 +259,14 @@ class Watch:
         for step in detection.flush():
             self._tell(step)
         self._tell(detection.leave_open() if self.config.live else detection.finish())
+        if self.evidence is not None:
+            self.evidence.finish(played=not self.config.live)
 
     # --- changes ------------------------------------------------------------------------------------
 
     def _swap(self) -> None:
         assert self._next is not None
-        config, judge = self._next
+        config, judge, also = self._next
         old, self._next = self._judge, None
         if judge.decoded is not old.decoded:
             for step in old.detection.flush():
@@ -267,6 +277,8 @@ class Watch:
                 self._tell(step)
             judge.detection.slicer = Slicer(config.slice_ns)
         self._judge, self.config = judge, config
+        if also is not None:
+            also()
         self.early.configure(config.site, config.warning)
         self.wants_renewal = ""
         self._swapped.set()

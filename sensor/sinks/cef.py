@@ -40,7 +40,7 @@ def _extension(record: Record) -> list[tuple[str, Any]]:
     data = record.data
     pairs: list[tuple[str, Any]] = [
         ("rt", round(record.ts * 1_000)),
-        ("externalId", record.ident),
+        ("externalId", data.get("id", record.ident)),
         ("dvchost", data["sensor"]),
         ("cat", data.get("reading", "")),
     ]

@@ -226,6 +226,7 @@ def _common() -> dict[str, Check]:
         "min_level": Check(level, f"write one of {', '.join(LEVELS)}"),
         "max_age": Check(duration(1, 10 * 366 * 86_400), 'for example "30d"'),
         "max_bytes": Check(size(10_000, 10**12), 'for example "500MB"'),
+        "pseudonymise": Check(yes_no, "write true or false; true needs a key in [pseudonyms]"),
         "batch": Check(whole(1, MAX_BATCH), "leave it out for a good default"),
         "timeout": Check(duration(0.1, 300), 'for example "10s"'),
         "retry_first": Check(duration(0.01, 3_600), 'for example "1s"'),

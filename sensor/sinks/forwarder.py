@@ -30,8 +30,8 @@ class Forwarder:
     sinks : sequence of SinkSettings
         From :func:`sensor.sinks.settings.parse_sinks`.
     scrub : callable
-        Applied to each record before it leaves (pseudonyms, say). It must keep ``ident``, ``ts`` and
-        ``change``, and give the same record each time.
+        Applied to each record before it leaves to a sink with ``pseudonymise``. It must keep ``ts`` and
+        ``change``, and ``ident`` of alerts and incidents, and give the same record each time.
     """
 
     def __init__(self, path: str | Path, sinks: Sequence[SinkSettings], scrub: Scrub = unchanged) -> None:

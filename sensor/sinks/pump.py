@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Self
 
+from sensor.errors import InputError
 from sensor.sinks.base import Record, Sink, Unavailable, clean, test_record
 from sensor.sinks.delivery import Outcome, deliver
 from sensor.sinks.kinds import make_sink
@@ -41,12 +42,22 @@ class Pump:
         The store.
     settings : SinkSettings
     scrub : callable
-        Applied to each record before it leaves; keeps identity and time.
+        Applied to each record before it leaves, if the sink asks for pseudonyms; keeps identity and time.
+
+    Raises
+    ------
+    InputError
+        The sink asks for pseudonyms and nothing makes them.
     """
 
     def __init__(self, path: Path, settings: SinkSettings, scrub: Scrub = unchanged) -> None:
+        if settings.pseudonymise and scrub is unchanged:
+            raise InputError(
+                f"sink {settings.name}: pseudonymise needs a key, and none was given. "
+                "Name one in [pseudonyms] of the configuration"
+            )
         self.settings = settings
-        self._path, self._scrub = path, scrub
+        self._path, self._scrub = path, scrub if settings.pseudonymise else unchanged
         if not path.exists():  # creating it is the sensor's business, who would go on in another file
             raise Unavailable(f"{path}: there is no store yet")
         self.outbox = Outbox.open(path, settings.name, lanes_for(settings.send, settings.min_level))

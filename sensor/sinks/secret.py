@@ -42,13 +42,13 @@ class Secret:
             )
         return Path(folder) / self.credential
 
-    def read(self) -> str:
-        """The secret without white space around it.
+    def raw(self) -> bytes:
+        """The secret as it stands in its file, for keys of several lines.
 
         Raises
         ------
         Unavailable
-            It cannot be read, is empty, or every user of the machine can read it.
+            It cannot be read, is too long, or every user of the machine can read it.
         """
         path = self.path()
         try:
@@ -61,10 +61,23 @@ class Secret:
             raise Unavailable(
                 f"{path}: every user of this machine can read the secret. Run: chmod o-rwx {path}"
             )
+        if len(content) > MAX_SECRET:
+            raise Unavailable(f"{path}: is too long for a secret")
+        return content
+
+    def read(self) -> str:
+        """The secret without white space around it.
+
+        Raises
+        ------
+        Unavailable
+            It cannot be read, is empty, or every user of the machine can read it.
+        """
+        path, content = self.path(), self.raw()
         try:
             secret = content.decode("utf-8").strip()
         except UnicodeDecodeError as error:
             raise Unavailable(f"{path}: the secret is no text (UTF-8)") from error
-        if not secret or len(content) > MAX_SECRET or any(not c.isprintable() for c in secret):
+        if not secret or any(not c.isprintable() for c in secret):
             raise Unavailable(f"{path}: is empty or holds more than one line; put the secret alone into it")
         return secret

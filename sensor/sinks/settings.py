@@ -40,6 +40,8 @@ class Common:
     batch : int
         Records per delivery.
     site, sensor : str
+    pseudonymise : bool
+        Addresses and names leave as pseudonyms.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Common:
     retry_most: float = 300.0
     site: str = ""
     sensor: str = ""
+    pseudonymise: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

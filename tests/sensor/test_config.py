@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sensor.config.check import check_surroundings
 from sensor.config.lines import key_lines, line_of
 from sensor.config.reader import ConfigError
 from sensor.config.schema import Config, load_config, parse_config
@@ -53,6 +54,64 @@ def test_a_good_file_has_defaults_and_paths_beside_it() -> None:
     )
     assert (played.live, played.speed, played.slice_ns) == (False, 10.0, 1_000_000_000)
     assert played.sources[0].captures == ("/etc/gw/a.pcap",)
+
+
+def test_evidence_and_pseudonyms_have_defaults_beside_the_store() -> None:
+    config = parse(GOOD + '[store]\npath = "/var/lib/gw/north.db"\n')
+    assert config.evidence.enabled
+    assert config.evidence.folder == Path("/var/lib/gw/north.evidence")
+    assert (config.evidence.before_s, config.evidence.after_s, config.evidence.min_level) == (
+        10,
+        5,
+        "warning",
+    )
+    assert config.evidence.sign_key is None
+    assert config.pseudonyms.key is None
+    evidence = '[evidence]\nfolder = "e"\nsign_key_file = "k"\n'
+    config = parse(f'{GOOD}{evidence}[pseudonyms]\nkey_credential = "p"\nnames = ["BCU1"]\n')
+    assert config.evidence.folder == Path("/etc/gw/e")
+    assert config.evidence.sign_key is not None
+    assert config.evidence.sign_key.file == Path("/etc/gw/k")
+    assert config.pseudonyms.key is not None
+    assert config.pseudonyms.key.credential == "p"
+    assert config.pseudonyms.names == ("BCU1",)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[evidence]\nmin_level = "loud"', "evidence.min_level"),
+        ("[evidence]\nbefore_s = -1", "evidence.before_s"),
+        ("[evidence]\nring_mib = 8\nslice_mib = 9", "evidence.slice_mib"),
+        ("[evidence]\nmax_mib = 10", "evidence.max_mib"),
+        ("[evidence]\nkeep_day = 10", "evidence.keep_day"),
+        ('[evidence]\nsign_key_file = "a"\nsign_key_credential = "b"', "evidence.sign_key_credential"),
+        ('[pseudonyms]\nnames = ["BCU1"]', "pseudonyms.names"),
+        ('[pseudonyms]\nkey_file = "k"\nnames = ["a b"]', "pseudonyms.names"),
+        ('[pseudonyms]\nkey = "secret itself"', "pseudonyms.key"),
+    ],
+)
+def test_mistakes_of_evidence_and_pseudonyms_name_their_line(text: str, key: str) -> None:
+    first = GOOD.count("\n") + 2
+    ((line, found),) = mistakes(GOOD + text + "\n")
+    assert found == key
+    assert line >= first
+
+
+def test_keys_and_folder_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "k").write_text("no key")
+    (tmp_path / "k").chmod(0o600)
+    (tmp_path / "a.pcap").write_bytes(bytes(40))
+    text = '[site]\nname = "x"\nbaseline = "b"\n[[source]]\ncaptures = ["a.pcap"]\n[evidence]\n'
+    file = tmp_path / "gw.toml"
+    file.write_text(f'{text}folder = "file/e"\nsign_key_file = "k"\n')
+    with pytest.raises(ConfigError) as caught:
+        check_surroundings(load_config(file))
+    told = str(caught.value)
+    assert f"{file}:7: evidence.folder: {tmp_path / 'file'} is not a folder" in told
+    assert f"{file}:8: evidence.sign_key_file: " in told
+    assert "openssl genpkey -algorithm ed25519" in told
 
 
 def test_all_mistakes_are_told_at_once_with_their_lines() -> None:

@@ -231,7 +231,8 @@ def test_a_record_that_our_own_code_cannot_handle_blocks_nothing(tmp_path: Path)
             record.data["summary"] = object()  # no JSON
         return record
 
-    with Pump(path, one_sink(type="jsonl", path=str(tmp_path / "o")), scrub) as pump:
+    sink = one_sink(type="jsonl", path=str(tmp_path / "o"), pseudonymise=True)
+    with Pump(path, sink, scrub) as pump:
         while pump.step():
             pass
         letters = {letter["ident"]: letter for letter in pump.outbox.dead_letters()}

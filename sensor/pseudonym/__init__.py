@@ -1,0 +1,1 @@
+"""Pseudonyms of addresses and names, for what leaves the site."""
