@@ -200,6 +200,13 @@ def _loda(seed: int) -> Scorer:
     return LODA(n_bins=20)  # type: ignore[no-any-return]
 
 
+def local_outliers(neighbours: int) -> Scorer:
+    """PyOD's LOF for new rows: no model of ours, something to hold them against."""
+    from pyod.models.lof import LOF
+
+    return LOF(n_neighbors=neighbours, novelty=True)  # type: ignore[no-any-return]
+
+
 MODELS: Final[dict[str, Callable[[int], Scorer]]] = {
     "knn": _knn,
     "hbos": _hbos,

@@ -28,10 +28,12 @@ from sensor.messages import MessageBatch
 from sensor.names import Names
 from sensor.result import Result
 
-PYOD: Final = frozenset({"behaviour", "together"})
-"""Detectors that score with PyOD's models."""
+PYOD: Final = frozenset({"behaviour", "evidence", "value-departs"})
+"""Detectors, and one rule of a detector, that score with PyOD's models."""
 
-LEARNED: Final = PYOD | {"allowlist", "timing", "values", "responses", "sequence", "rhythm", "evidence"}
+LEARNED: Final = frozenset(
+    ("allowlist", "timing", "values", "responses", "sequence", "rhythm", "margins", "behaviour", "evidence")
+)
 """Detectors that know only what a baseline has learned; others follow a standard or a description."""
 
 FAMILIES: Final = ("all", "rules only", "learned only", "PyOD only")
@@ -46,7 +48,7 @@ def ablated(result: Result, family: str) -> Result:
 
 def _belongs(alert: Alert, family: str) -> bool:
     if family == "PyOD only":
-        return alert.detector in PYOD
+        return alert.detector in PYOD or alert.rule in PYOD
     if family == "rules only":
         return alert.detector not in LEARNED
     return family == "all" or alert.detector in LEARNED

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from detectors.alerts import incidents_of
 from detectors.base import Alert
+from detectors.behaviour import local_outliers
 from detectors.groups import is_group_address
 from sensor.labels import Event
 from sensor.messages import MessageBatch
@@ -105,14 +106,12 @@ def _per_window(times: Floats) -> tuple[Floats, Floats]:
 
 
 def _gaps(learned: Traffic, seen: Traffic) -> list[tuple[float, float, str]]:
-    from pyod.models.lof import LOF
-
     normal, test = _pairs(learned.times), _pairs(seen.times)
     cut = int(0.7 * len(normal))
     if cut <= NEIGHBOURS or not len(test):
         return []
     step = -(-cut // MAX_FITTED)
-    model: Any = LOF(n_neighbors=NEIGHBOURS, novelty=True).fit(normal[:cut:step])
+    model: Any = local_outliers(NEIGHBOURS).fit(normal[:cut:step])
     limit = float(model.decision_function(normal[cut:]).max())
     odd = np.flatnonzero(model.decision_function(test) > limit)
     return _merged([(ts, ts) for ts in seen.times[odd + 2].tolist()])

@@ -173,7 +173,10 @@ def _parsed(lines: Any, shown: str) -> Iterator[Alert]:
         if not line.strip():
             continue
         try:
-            yield alert_of(json.loads(line))
+            record = json.loads(line)
+            if isinstance(record, dict) and record.get("record", "alert") != "alert":
+                continue  # an event stands beside the alerts that it explains
+            yield alert_of(record)
         except (ValueError, RecursionError) as error:
             problem = f"{shown}, line {number}: no alert: {error}"
             raise InputError(f"{problem}. Expected the output of gridwarden detect … --json") from error
