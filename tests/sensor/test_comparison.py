@@ -1,4 +1,4 @@
-"""Parts of the detection, strangers in disguise, and trivial detectors: what `evaluate --compare` rests on."""
+"""Parts of the detection, strangers in disguise, trivial detectors: what `evaluate --compare` rests on."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ T0 = 1_700_000_000 * S
 def alert(number: int, detector: str, rule: str = "r") -> Alert:
     return Alert(
         id=str(number), start=float(number), end=float(number), level="warning", reading="attack",
-        detector=detector, rule=rule, technique="", protocol="modbus", src="10.0.0.9", dst="10.0.0.2", kind="",
-        point="", summary="", expected="", observed="", p_value=None, count=1, frames=[],
+        detector=detector, rule=rule, technique="", protocol="modbus", src="10.0.0.9", dst="10.0.0.2",
+        kind="", point="", summary="", expected="", observed="", p_value=None, count=1, frames=[],
         readings={"attack": 1.0},
     )  # fmt: skip
 
