@@ -29,6 +29,9 @@ it: a forged segment would otherwise lead the sensor away from a stream that the
 BUCKETS: Final = 8192
 SLOTS: Final = 2048
 
+HOLES: Final = 64
+"""Holes that are kept until late segments fill them; each has a slot of its own (``sensor.track.holes``)."""
+
 FLOW: Final = np.dtype(
     [
         ("key1", "u8"),  # the two endpoint ids, smaller side first
@@ -61,6 +64,27 @@ HALF: Final = np.dtype(
         ("skip", "i8"),  # bytes that still belong to a PDU too long to keep, whose head was read
         ("part", "i8"),  # pool slot in which the protocol's decoder gathers fragments, -1 none
         ("parts", "i8"),  # bytes gathered there
+        ("mode", "i8"),  # what the protocol's decoder expects next, 0 a message
+        ("mend", "i8"),  # 1 + the hole that is kept, 0 none
+        ("dull", "i8"),  # the latest hole lies in bytes that would have been skipped
+    ]
+)
+
+HOLE: Final = np.dtype(
+    [
+        ("owner", "i8"),  # 1 + row of halves, 0 free
+        ("ts", "i8"),  # when the segment behind it came
+        ("seq", "i8"),  # sequence number of the first byte of its slot
+        ("first", "i8"),  # places in the slot, see sensor.track.holes
+        ("hole", "i8"),
+        ("stop", "i8"),
+        ("end", "i8"),
+        ("edge", "i8"),  # where the segment that was kept last begins
+        ("open", "i8"),  # no PDU was read behind it yet
+        ("cut", "i8"),  # the segment that was kept last was not kept whole
+        ("front", "i8"),  # the segment that came late last follows on what is before the hole
+        ("skip", "i8"),  # as in HALF, at ``first``
+        ("mode", "i8"),
     ]
 )
 
@@ -68,7 +92,8 @@ STREAMS: Final = np.dtype(
     [
         ("flows", FLOW, (BUCKETS * WAYS,)),
         ("halves", HALF, (2 * BUCKETS * WAYS,)),  # two for each flow, by direction
-        ("pool", "u1", (SLOTS * SLOT,)),
+        ("holes", HOLE, (HOLES,)),
+        ("pool", "u1", ((SLOTS + HOLES) * SLOT,)),
         ("free", "i8", (SLOTS + 1,)),  # stack of free slots; [0] is its height
         ("serial", "i8", (1,)),  # connections numbered so far
     ]
@@ -148,6 +173,9 @@ def restart(streams: Any, index: int) -> None:
         half.missing = 0
         half.other = -1
         half.recent = 0
+        half.mode = 0
+        half.mend = 0
+        half.dull = 0
 
 
 @kernel
@@ -193,7 +221,7 @@ def order(half: Any, seq: int, length: int) -> tuple[int, int]:
     (int, int)
         (verdict, bytes to skip): 0 in order; 1 first ever; 2 bytes before it are missing; 3 all of it was
         here before; 4 its tail is new, skip the head; 5 it fills a hole left before; 6 far outside the
-        window. State is moved on.
+        window; 7 it was here before but for the hole, which it covers. State is moved on.
     """
     after = (seq + length) & 0xFFFFFFFF
     if half.next < 0:
@@ -219,9 +247,18 @@ def order(half: Any, seq: int, length: int) -> tuple[int, int]:
         half.next = after
         return 2, 0
     if length <= behind:
-        return (5 if _fills(half, seq, length) else 3), 0
+        return (5, np.int64(0)) if _fills(half, seq, length) else _covers(half, seq, length)
     half.next = after
     return 4, behind
+
+
+@kernel
+def _covers(half: Any, seq: int, length: int) -> tuple[int, int]:
+    """(7, bytes before the hole) when a repetition holds all of a hole and more, else (3, 0)."""
+    before = (half.hole - seq) & 0xFFFFFFFF
+    if half.missing > 0 and before + half.missing <= length:
+        return 7, before
+    return 3, 0
 
 
 @kernel

@@ -15,7 +15,16 @@ import numpy as np
 
 from grid_profiles.vocabulary import Flag
 from sensor.jit import inlined, kernel
-from sensor.track.dispatch import emit_pdu, next_start, pdu_head, pdu_length
+from sensor.track.holes import (
+    NOTHING,
+    close_head,
+    drop_hole,
+    fill_hole,
+    follow_hole,
+    open_hole,
+    settle_hole,
+)
+from sensor.track.pdus import read_pdus
 from sensor.track.state import (
     CLAIMED,
     FRAMING,
@@ -29,11 +38,9 @@ from sensor.track.state import (
     open_row,
 )
 from sensor.track.streams import (
-    SLOT,
     differs,
     drop_parts,
     find_flow,
-    keep,
     order,
     release,
     remember_tail,
@@ -41,7 +48,6 @@ from sensor.track.streams import (
 )
 from sensor.track.tls import switch_to_tls
 from sensor.wire.octets import be16, be32
-from sensor.wire.status import MORE, OK
 
 KIND_SYN: Final = 1
 KIND_SYNACK: Final = 2
@@ -52,11 +58,8 @@ KIND_CONFLICT: Final = 6
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
 _RETRANSMITTED = int(Flag.RETRANSMITTED)
-_TRUNCATED = int(Flag.TRUNCATED)
-_MALFORMED = int(Flag.MALFORMED)
 _CONFLICT = int(Flag.CONFLICT)
 _LATE = int(Flag.LATE)
-_REASSEMBLED = int(Flag.REASSEMBLED)
 _MIDSTREAM = int(Flag.MIDSTREAM)
 _GAP = int(Flag.GAP)
 _GAPS = int(Count.GAPS)
@@ -67,7 +70,6 @@ _FOREIGN = int(Count.FOREIGN)
 _CONFLICTS = int(Count.CONFLICTS)
 _REORDERED = int(Count.REORDERED)
 _OUTSIDE = int(Count.OUTSIDE)
-_UNDECODED = int(Count.UNDECODED_BYTES)
 _CUT = int(Count.TRUNCATED)
 _BAD = int(Count.MALFORMED)
 
@@ -190,6 +192,7 @@ def _connection_rows(memory: Any, names: Any, index: int, half: Any, bits: int, 
         _tcp_row(memory, names, index, KIND_RST, size)
         for side in range(2):
             release(memory.streams, memory.streams.halves[2 * index + side])
+            drop_hole(memory.streams, 2 * index + side)
     elif bits & FIN:
         _tcp_row(memory, names, index, KIND_FIN, size)
 
@@ -214,6 +217,7 @@ def _data(
     probe = wire_end - at == 1 and half.next >= 0 and (half.next - seq) & 0xFFFFFFFF == 1
     if probe:
         return True  # keep-alive (RFC 1122 4.2.3.6): one old byte, which may be anything; no message
+    which = 2 * index + context.side
     differ = half.recent > 0 and differs(half, seq, buf, at, end)
     verdict, skip = order(half, seq, wire_end - at)
     in_order = verdict < 3 or verdict == 4
@@ -223,26 +227,35 @@ def _data(
         _point_context(memory, flow.client == context.side, context.sport, context.dport)
         _tcp_row(memory, names, index, KIND_CONFLICT, wire_end - at)
         _point_context(memory, flow.master == context.side, context.sport, context.dport)
+    if verdict == 7:
+        missing, half.missing = half.missing, 0
+        if half.mend > 0:  # what fills the hole is news, the rest is not read again
+            verdict = 5
+            seq = (seq + skip) & 0xFFFFFFFF
+            at = min(at + skip, end)
+            wire_end = at + missing
+            end = min(end, wire_end)
+        else:
+            verdict = 3
     if verdict == 3:
         counters[_RETRANSMISSIONS] += 1
         context.flags |= np.int64(_RETRANSMITTED)
     elif verdict == 5:
         counters[_REORDERED] += 1
         context.flags |= np.int64(_LATE)
+        if half.dull:
+            return True  # of a PDU whose rest is not read
     elif verdict == 6:
         counters[_OUTSIDE] += 1
         context.flags |= np.int64(_GAP)
-    elif verdict == 2:
-        counters[_GAPS] += 1
-        half.gap = 1
-        if half.slot >= 0:
-            counters[_LOST_WAITING] += 1
-            release(memory.streams, half)
-        drop_parts(memory.streams, half)
-        half.skip = 0
     elif verdict == 4:
         counters[_OVERLAPS] += 1
         at = min(at + skip, end)
+    elif verdict == 2:
+        counters[_GAPS] += 1
+        half.gap = 1
+        drop_parts(memory.streams, half)
+        half.dull = half.skip >= half.missing > 0
     if in_order and flow.proto != TLS:
         switch_to_tls(memory, flow, half, buf, at, end)
     if in_order and flow.proto:
@@ -250,134 +263,59 @@ def _data(
             half.recent = 0
         else:
             remember_tail(half, buf, at, end, verdict == 0 or verdict == 4)
+    kept = False
+    if verdict == 2:
+        kept = _begin_anew(memory, which, half, buf, at, end, wire_end == end, flow.proto)
     if flow.proto == 0:
         half.gap = 0
         return False
     if half.gap and in_order:
         context.flags |= np.int64(_GAP)
+    context.mode, context.left = 0, 0
+    if in_order:
+        context.mode, context.left = half.mode, half.skip
+        if half.mend > 0 and verdict != 2:
+            kept = follow_hole(memory.streams, which, context.ts, buf, at, end, wire_end == end)
+    begin, stop, own, source = at, end, at, buf
+    mends = False
+    if verdict == 5 and half.mend > 0:
+        first, last, place = fill_hole(memory, which, seq, buf, at, end, wire_end == end)
+        if last > 0:
+            mends = True
+            begin, stop, own, source = first, last, place, pool
+            wire_end = last
+    claimed = kept or mends or context.left > 0
     rows = memory.cursor[0]
-    _pdus(memory, names, pool, buf, at, end, wire_end, flow.proto, half, in_order)
-    if memory.cursor[0] > rows:
-        if in_order:
+    first, rest = read_pdus(
+        memory, names, pool, source, begin, stop, wire_end, flow.proto, half, in_order, own, own + end - at
+    )
+    if in_order:
+        half.mode, half.skip = context.mode, context.left
+        if memory.cursor[0] > rows:
             half.gap = 0
-        return True
-    if half.have > 0 or half.skip > 0:
+        if kept:
+            close_head(memory.streams, which, first)
+    elif mends:
+        settle_hole(memory, pool, which, begin, stop, first, rest)
+    if claimed or first != NOTHING or half.have > 0 or half.skip > 0:
         return True
     counters[_FOREIGN] += 1
     return False
 
 
-@inlined
-def _emit(memory: Any, names: Any, pool: Any, proto: int, buf: Any, at: int, end: int, size: int) -> None:
-    memory.context.pdu = size
-    emit_pdu(memory, names, pool, proto, buf, at, end)
-    # what is said about the first message of a segment is not true of the others
-    memory.context.flags &= np.int64(_RETRANSMITTED | _LATE | _CONFLICT)
-
-
-@inlined
-def _pdus(
-    memory: Any,
-    names: Any,
-    pool: Any,
-    buf: Any,
-    at: int,
-    end: int,
-    wire_end: int,
-    proto: int,
-    half: Any,
-    in_order: bool,
-) -> None:
-    """All PDUs that end in this segment; the head of one that does not is kept for the next."""
-    if in_order and half.skip > 0:
-        skipped = min(half.skip, wire_end - at)
-        half.skip -= skipped
-        at = min(at + skipped, end)
-    if in_order and half.have > 0:
-        at = _continue(memory, names, pool, buf, at, end, proto, half)
-        if half.have > 0 and wire_end > end:
-            # the capture cut this segment: what comes next does not follow on what waits
-            memory.counters[_LOST_WAITING] += 1
-            release(memory.streams, half)
-    while at < end:
-        status, need = pdu_length(proto, buf, at, end)
-        if status == OK and at + need <= end:
-            _emit(memory, names, pool, proto, buf, at, at + need, need)
-            at += need
-        elif status == OK or status == MORE:
-            if wire_end > end:
-                _cut(memory, names, pool, buf, at, end, proto, need)
-                if in_order and status == OK:
-                    half.skip = max(0, at + need - wire_end)
-            elif in_order and not keep(memory.streams, half, buf, at, end):
-                _long(memory, names, pool, buf, at, end, proto, half, status, need)
-            return
-        else:
-            begin = at
-            at = next_start(proto, buf, at + 1, end)
-            memory.counters[_UNDECODED] += at - begin
-
-
-@inlined
-def _long(
-    memory: Any,
-    names: Any,
-    pool: Any,
-    buf: Any,
-    at: int,
-    end: int,
-    proto: int,
-    half: Any,
-    status: int,
-    need: int,
-) -> None:
-    """A PDU whose bytes cannot wait: read the head that is here, skip the rest."""
-    if status != OK:
+@kernel
+def _begin_anew(
+    memory: Any, which: int, half: Any, buf: Any, at: int, end: int, whole: bool, proto: int
+) -> bool:
+    """Behind missing bytes; True when what is on both sides of them is kept."""
+    if half.dull:
+        drop_hole(memory.streams, which)
+        half.skip -= half.missing
+        return False
+    kept = proto != 0 and open_hole(memory.streams, which, memory.context.ts, buf, at, end, whole)
+    if half.slot >= 0:
         memory.counters[_LOST_WAITING] += 1
-        return
-    _emit(memory, names, pool, proto, buf, at, end, need)
-    half.skip = at + need - end
-
-
-@inlined
-def _cut(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, proto: int, need: int) -> None:
-    """A PDU whose tail the capture does not hold: its head is still worth a row."""
-    memory.counters[_CUT] += 1
-    if end - at < pdu_head(proto):
-        return
-    rows = memory.cursor[0]
-    points = memory.cursor[1]
-    _emit(memory, names, pool, proto, buf, at, end, max(need, end - at + 1))
-    memory.cursor[1] = points
-    if memory.cursor[0] > rows:
-        row = memory.messages[rows]
-        row.flags = (row.flags | np.uint32(_TRUNCATED)) & ~np.uint32(_MALFORMED)
-
-
-@inlined
-def _continue(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, proto: int, half: Any) -> int:
-    """Complete the PDU that waits; returns where the segment goes on."""
-    while at < end and half.have > 0:
-        base = half.slot * SLOT
-        status, need = pdu_length(proto, pool, base, base + half.have)
-        if status != OK and status != MORE:
-            memory.counters[_UNDECODED] += half.have
-            release(memory.streams, half)
-            return at
-        if status == MORE:
-            need = half.have + 1  # until its header is complete
-        take = min(min(need, SLOT) - half.have, end - at)
-        if take > 0:
-            keep(memory.streams, half, buf, at, at + take)
-            at += take
-        if status == OK and half.have >= min(need, SLOT):
-            memory.context.flags |= np.int64(_REASSEMBLED)
-            _emit(memory, names, pool, proto, pool, base, base + half.have, need)
-            skipped = min(need - half.have, end - at)
-            half.skip = need - half.have - skipped
-            at += skipped
-            release(memory.streams, half)
-        elif half.have >= SLOT:  # a header that never completes
-            memory.counters[_UNDECODED] += half.have
-            release(memory.streams, half)
-    return at
+        release(memory.streams, half)
+    half.skip = 0
+    half.mode = 0
+    return kept

@@ -184,7 +184,7 @@ class Reference:
         if seg.flags & streams.RST:
             self._tell(RST_ROW, seg.sent)
             for side in connection.halves:
-                side.waiting = b""
+                side.waiting, side.kept = b"", None
         elif seg.flags & streams.FIN:
             self._tell(FIN_ROW, seg.sent)
 
@@ -201,46 +201,100 @@ class Reference:
         verdict, old = streams.place(half, start, seg.sent)
         data = seg.payload[old:]
         lost = seg.sent - len(seg.payload)
-        alone = verdict in (streams.REPEATED, streams.LATE, streams.OUTSIDE)
+        alone = verdict in (streams.REPEATED, streams.LATE, streams.OUTSIDE, streams.COVERS)
         if other_bytes and (alone or verdict == streams.OVERLAP):
             self._now.flags |= Flag.CONFLICT
             side = int(half is connection.halves[1])
             self._point_of_view(seg, connection.opener == side)
             self._tell(CONFLICT_ROW, seg.sent)
             self._point_of_view(seg, connection.master == side)
+        if verdict == streams.COVERS:
+            missing = half.hole[1] if half.hole else 0
+            half.hole = None
+            if half.kept:
+                verdict, start = streams.LATE, (start + old) % streams.WRAP
+                data = data[:missing]
+                lost = missing - len(data)
+            else:
+                verdict, data = streams.REPEATED, seg.payload
         if verdict == streams.REPEATED:
             self._now.flags |= Flag.RETRANSMITTED
         elif verdict == streams.LATE:
             self._now.flags |= Flag.LATE
+            if half.dull:
+                return
         elif verdict == streams.OUTSIDE:
             self._now.flags |= Flag.GAP
         elif verdict == streams.GAP:
-            half.gap = True
-            half.waiting = b""
-            half.skip = 0
+            self._begin_anew(connection, half)
         if not connection.proto:
             half.gap = False
-            return
-        if alone:
+        elif verdict == streams.LATE and half.kept:
+            self._late(connection.proto, half, start, data, lost)
+        elif alone:
             self._pdus(connection.proto, data, lost)
+        else:
+            self._in_order(connection.proto, half, data, lost, verdict)
+
+    def _begin_anew(self, connection: streams.Connection, half: streams.Half) -> None:
+        """Behind missing octets."""
+        begin, missing = half.hole or (0, 0)
+        half.gap = True
+        half.kept = None
+        half.dull = half.skip >= missing > 0
+        if half.dull:
+            half.skip -= missing
             return
+        room = streams.ROOM - len(half.waiting) - missing
+        if connection.proto and 0 < missing <= streams.HOLE and room > 0:
+            half.kept = streams.Hole(self._now.ts, begin, missing, half.waiting, half.skip, room=room)
+        half.waiting = b""
+        half.skip = 0
+
+    def _in_order(self, proto: str, half: streams.Half, data: bytes, lost: int, verdict: int) -> None:
         joined = verdict in (streams.IN_ORDER, streams.OVERLAP)
         half.tail = b"" if lost else ((half.tail if joined else b"") + data)[-streams.TAIL :]
         if half.gap:
             self._now.flags |= Flag.GAP
-        rows = len(self._out)
+        hole = half.kept
+        if hole and self._now.ts - hole.ts > streams.WAIT:
+            hole = half.kept = None
+        edge, fits = (len(hole.behind), hole.follow(data)) if hole and hole.open else (0, False)
+        rows, waited = len(self._out), len(half.waiting)
         skipped = min(half.skip, len(data) + lost)
         half.skip -= skipped
-        rest = self._complete(connection.proto, half, data[skipped:])
+        rest = self._complete(proto, half, data[skipped:])
+        first = -waited if len(self._out) > rows else None
         if half.waiting and lost:
             half.waiting = b""
-        kept, missing = self._pdus(connection.proto, rest, lost)
-        if kept:
-            half.waiting = kept
-        if missing:
-            half.skip = missing
+        left, begun = self._pdus(proto, rest, lost)
+        if first is None and begun is not None:
+            first = len(data) - len(rest) + begun
+        if left.data:
+            half.waiting = left.data
+        if left.skip:
+            half.skip = left.skip
         if len(self._out) > rows:
             half.gap = False
+        if hole and hole.open and (first is not None or lost or not fits):
+            hole.open = False
+            hole.behind = hole.behind if first is None else hole.behind[: edge + first]
+
+    def _late(self, proto: str, half: streams.Half, start: int, data: bytes, lost: int) -> None:
+        """A segment that fills a hole, with what the hole left unread."""
+        hole = half.kept
+        if hole is None or lost or not hole.fits(self._now.ts, start, len(data)):
+            half.kept = None
+            self._pdus(proto, data, lost)
+            return
+        stretch = hole.fill(start, data)
+        skipped = min(stretch.skip, len(stretch.data))
+        left, begun = self._pdus(
+            proto, stretch.data[skipped:], 0, (stretch.own[0] - skipped, stretch.own[1] - skipped)
+        )
+        left.skip = stretch.skip - skipped
+        first = None if begun is None else begun + skipped
+        hole.settle(half, start, len(data), stretch.data, first, left)
 
     def _complete(self, proto: str, half: streams.Half, data: bytes) -> bytes:
         """Give the PDU that waits what it needs; returns what is left."""
@@ -261,36 +315,44 @@ class Reference:
                 self._emit(proto, pdu)
         return data
 
-    def _pdus(self, proto: str, data: bytes, lost: int) -> tuple[bytes, int]:
+    def _pdus(
+        self, proto: str, data: bytes, lost: int, own: tuple[int, int] | None = None
+    ) -> tuple[streams.Left, int | None]:
         """All PDUs in ``data``, behind which the capture lost octets of the segment.
 
-        Returns the head of one that goes on in the next segment, and how many octets of a lost one will.
+        Returns what goes on in the next segment, and where the first PDU began.
         """
         length = modbus.length if proto == "modbus" else iec104.length
+        size, first = len(data), None
         while data:
-            need = length(data)
+            need, at = length(data), size - len(data)
             if need and need <= len(data):
+                first = at if first is None else first
+                if own and (at < own[0] or at < own[1] < at + need):
+                    self._now.flags |= Flag.REASSEMBLED
                 self._emit(proto, data[:need])
                 data = data[need:]
             elif need is None or need > 0:
                 if not lost:
-                    return data, 0
-                self._head_only(proto, data)
-                return b"", max(0, (need or 0) - len(data) - lost)
+                    return streams.Left(data), first
+                if self._head_only(proto, data) and first is None:
+                    first = at
+                return streams.Left(skip=max(0, (need or 0) - len(data) - lost)), first
             elif proto == "modbus":
-                return b"", 0
+                break
             else:
                 data = data[iec104.next_start(data) :]
-        return b"", 0
+        return streams.Left(), first
 
-    def _head_only(self, proto: str, data: bytes) -> None:
-        """A PDU whose tail the capture does not hold."""
+    def _head_only(self, proto: str, data: bytes) -> bool:
+        """A PDU whose tail the capture does not hold; False when too little is left for a row."""
         if len(data) < (8 if proto == "modbus" else 12):
-            return
+            return False
         self._emit(proto, data)
         row = self._out[-1]
         row.points = []
         row.flags = (row.flags | Flag.TRUNCATED) & ~Flag.MALFORMED
+        return True
 
     def _emit(self, proto: str, pdu: bytes) -> None:
         (self._modbus if proto == "modbus" else self._iec104)(pdu)

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 WRAP = 2**32
-IN_ORDER, FIRST, GAP, REPEATED, OVERLAP, LATE, OUTSIDE = range(7)
+IN_ORDER, FIRST, GAP, REPEATED, OVERLAP, LATE, OUTSIDE, COVERS = range(8)
 TAIL = 64
 WINDOW = 1 << 20
+HOLE = 8192
+ROOM = 16_384
+WAIT = 2_000_000_000
 
 
 @dataclass
@@ -30,8 +33,77 @@ class Segment:
 
 
 @dataclass
+class Stretch:
+    """Octets to be read as one; ``own`` says which of them came with the segment."""
+
+    data: bytes
+    own: tuple[int, int]
+    skip: int = 0
+
+
+@dataclass
+class Hole:
+    """Missing octets, and what could not be read on both sides of them."""
+
+    ts: int
+    seq: int  # of the first octet that is missing
+    missing: int
+    before: bytes  # the beginning of a PDU
+    skip: int  # octets that belong to a PDU before it
+    behind: bytes = b""  # up to the first PDU that was read
+    open: bool = True  # none was read there yet
+    room: int = 0
+
+    def follow(self, data: bytes) -> bool:
+        """Octets in order behind the hole; False when not all find room."""
+        fits = data[: self.room]
+        self.room -= len(fits)
+        self.behind += fits
+        return fits == data
+
+    def fits(self, ts: int, seq: int, size: int) -> bool:
+        """Whether octets lie in the hole, in time."""
+        return ts - self.ts <= WAIT and (seq - self.seq) % WRAP + size <= self.missing
+
+    def fill(self, seq: int, data: bytes) -> Stretch:
+        """What can be read now that these octets came."""
+        place = (seq - self.seq) % WRAP
+        front, reaches = place == 0, place + len(data) == self.missing
+        text = (self.before if front else b"") + data + (self.behind if reaches else b"")
+        begin = len(self.before) if front else 0
+        return Stretch(text, (begin, begin + len(data)), self.skip if front else 0)
+
+    def settle(self, half: Half, seq: int, size: int, text: bytes, first: int | None, left: Left) -> None:
+        """After ``text`` was read: what is left, and where its first PDU began."""
+        place = (seq - self.seq) % WRAP
+        reaches = place + size == self.missing
+        if self.open and reaches and (place == 0 or first is not None):
+            half.waiting, half.skip, half.gap = left.data, left.skip, False
+        if place == 0:
+            self.seq, self.missing = (seq + size) % WRAP, self.missing - size
+            self.before, self.skip = left.data, left.skip
+            if not self.missing:
+                half.kept = None
+            return
+        self.behind = text[:first]
+        self.open = self.open and reaches and first is None
+        self.missing = place
+
+
+@dataclass
+class Left:
+    """The head of a PDU that goes on, or octets that are to be skipped."""
+
+    data: bytes = b""
+    skip: int = 0
+
+
+@dataclass
 class Half:
     """One direction of a connection."""
+
+    kept: Hole | None = None
+    dull: bool = False  # the hole lies in octets that would have been skipped
 
     next: int | None = None
     waiting: bytes = b""
@@ -138,7 +210,13 @@ def place(half: Half, seq: int, size: int) -> tuple[int, int]:
         half.next = end
         return GAP, 0
     if size <= old:
-        return (LATE if fills(half, seq, size) else REPEATED), 0
+        if fills(half, seq, size):
+            return LATE, 0
+        if half.hole is not None:
+            before = (half.hole[0] - seq) % WRAP
+            if before + half.hole[1] <= size:
+                return COVERS, before
+        return REPEATED, 0
     half.next = end
     return OVERLAP, old
 

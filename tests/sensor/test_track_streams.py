@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from grid_profiles.vocabulary import Flag
+from sensor.track.streams import HOLES
 from tests.lab import frames as f
 from tests.reference.rows import CLIENT, SERVER, Message
 from tests.reference.run import Native, decode, shots
@@ -344,3 +347,152 @@ def test_other_bytes_for_the_same_place() -> None:
     every = decode(wild.frames)
     assert [row.flags for row in messages(every, "modbus")] == [0, Flag.RETRANSMITTED | Flag.CONFLICT]
     assert [row.kind for row in messages(every, "tcp")][-1] == 6
+
+
+def moved(parts: list[bytes], order: list[int], port: int = 2404, gap: int = 1000) -> f.Talk:
+    """Segments of one side, captured in another order than they were sent; those left out are lost."""
+    begins = [sum(map(len, parts[:number])) for number in range(len(parts))]
+    wild = talk(port)
+    for place, number in enumerate(order):
+        wild.segment(S + place * gap, 0, f.ACK, parts[number], seq=1001 + begins[number])
+    return wild
+
+
+def cuts(octets: bytes, *places: int) -> list[bytes]:
+    """Octets cut at these places."""
+    edges = [0, *places, len(octets)]
+    return [octets[a:b] for a, b in pairwise(edges)]
+
+
+LONG = FLOAT + COMMAND + TEST + FLOAT
+"""Of 18, 16, 6 and 18 octets."""
+
+
+@pytest.mark.parametrize("first", range(1, len(LONG) - 1, 3))
+@pytest.mark.parametrize("size", [1, 5, 16, 29])
+@pytest.mark.parametrize("gap", [1000, 900_000_000])
+def test_swapped_segments_lose_nothing(first: int, size: int, gap: int) -> None:
+    """Wherever they are cut: what lies over the borders of the hole comes with the segment that fills it."""
+    parts = cuts(LONG, first, min(first + size, len(LONG) - 1))
+    rows = messages(decode(moved(parts, [0, 2, 1], gap=gap).frames), "iec104")
+    assert sorted(row.kind for row in rows) == [13, 13, 45, 512 + 16]
+    for row in rows:
+        assert bool(row.flags & Flag.LATE) == (row.frame == 6)
+
+
+@pytest.mark.parametrize("port", [502, 2404])
+@pytest.mark.parametrize(
+    "order", [[0, 3, 2, 1], [0, 3, 1, 2], [0, 2, 3, 1], [0, 2, 1, 4, 3], [0, 4, 1, 3, 2]]
+)
+def test_several_segments_in_a_hole(port: int, order: list[int]) -> None:
+    octets = READ * 5 if port == 502 else LONG
+    for shift in range(1, 8):
+        parts = cuts(octets, *(shift + 11 * number for number in range(1, 5)))
+        order_ = [number for number in order if number < 5]
+        order_ += [number for number in range(5) if number not in order_]
+        every = messages(decode(moved(parts, order_, port).frames), PDUS[port == 502][1])
+        assert len(every) == (5 if port == 502 else 4), (shift, order_)
+
+
+def test_what_comes_right_stays_where_it_was() -> None:
+    """PDUs that are whole on their own are read in their own frames, ahead of the hole and in it."""
+    wild = moved([FLOAT, COMMAND, TEST + FLOAT, TEST], [0, 2, 3, 1])
+    rows = messages(decode(wild.frames), "iec104")
+    assert [(row.kind, row.frame) for row in rows] == [(13, 4), (528, 5), (13, 5), (528, 6), (45, 7)]
+    assert [row.flags for row in rows] == [0, Flag.GAP, 0, 0, Flag.LATE]
+
+
+def test_flags_over_the_borders() -> None:
+    parts = cuts(LONG, 10, 30)  # FLOAT's head | its tail, head of COMMAND | the rest
+    rows = messages(decode(moved(parts, [0, 2, 1]).frames), "iec104")
+    over = Flag.LATE | Flag.REASSEMBLED
+    assert [(row.kind, row.flags) for row in rows] == [(528, Flag.GAP), (13, 0), (13, over), (45, over)]
+
+
+def test_a_repetition_that_covers_the_hole() -> None:
+    """What a sender repeats as one segment after its time-out: only the missing octets are news."""
+    parts = cuts(LONG, 10, 30)
+    wild = moved(parts, [0, 2])
+    wild.segment(2 * S, 0, f.ACK, LONG, seq=1001)
+    native = Native()
+    rows = messages(native.feed(shots(wild.frames)), "iec104")
+    assert sorted(row.kind for row in rows) == [13, 13, 45, 528]
+    assert (native.counters["mended"], native.counters["retransmitted"]) == (1, 0)
+    decode(wild.frames)
+
+
+@pytest.mark.parametrize("gap", [3 * S, 1000])
+def test_a_hole_that_is_not_filled(gap: int) -> None:
+    """Nothing is held back for it, and after two seconds what was kept is forgotten."""
+    parts = cuts(LONG, 10, 30)
+    lost = moved(parts, [0, 2], gap=gap)
+    rows = messages(decode(lost.frames), "iec104")
+    assert [(row.kind, row.flags) for row in rows] == [(528, Flag.GAP), (13, 0)]
+    if gap > S:
+        late = moved(parts, [0, 2, 1], gap=gap)
+        native = Native()
+        assert len(messages(native.feed(shots(late.frames)), "iec104")) < 4
+        assert native.counters["mended"] == 0
+        decode(late.frames)
+
+
+def test_a_stream_without_start_octets_finds_its_place() -> None:
+    """Modbus behind a hole that ends inside of a PDU: nothing could be read there until it is filled."""
+    parts = cuts(READ * 4, 15, 30, 40)
+    wild = moved(parts, [0, 2, 3, 1], 502)
+    rows = messages(decode(wild.frames), "modbus")
+    assert len(rows) == 4
+    after = moved([*parts, READ], [0, 2, 3, 1, 4], 502)
+    last = messages(decode(after.frames), "modbus")[-1]
+    assert (last.frame, last.flags) == (8, 0)
+
+
+def test_holes_are_bounded() -> None:
+    """More holes at a time than are kept: the oldest are forgotten, the others still filled."""
+    talks, frames = [], []
+    for number in range(HOLES + 9):
+        wild = f.Talk(A, B, 2404, sport=10_000 + number)
+        wild.open(0)
+        frames += wild.frames
+        talks.append(wild)
+    for place, begin, end in ((0, 0, 10), (1, 30, 58), (2, 10, 30)):
+        for number, wild in enumerate(talks):
+            wild.segment(S + place * 10**6 + number, 0, f.ACK, LONG[begin:end], seq=1001 + begin)
+            frames.append(wild.frames[-1])
+    native = Native()
+    native.feed(shots(frames))
+    assert native.counters["mended"] == HOLES
+
+
+def test_the_rest_of_a_long_message_is_not_foreign() -> None:
+    """Of a PDU longer than what waits the head is read; segments of its rest are the protocol's too."""
+    long = f.Talk(A, B, 443)
+    long.open(0)
+    record = b"\x17\x03\x03" + (16_640).to_bytes(2, "big") + bytes(16_640)
+    for begin in range(0, len(record), 1000):
+        long.client(S + begin, record[begin : begin + 1000])
+    long.client(2 * S, b"\x17\x03\x03\x00\x02xx")
+    native = Native()
+    rows = messages(native.feed(shots(long.frames)), "tls")
+    assert [row.size for row in rows] == [16_645, 7]
+    assert native.counters["foreign"] == 0
+    assert not native.engine.unclaimed[3:].any()
+
+
+def test_missing_bytes_of_a_message_that_is_skipped() -> None:
+    """Their length is known, so that the next message is found; when they come late nobody reads them."""
+    long = f.Talk(A, B, 443)
+    long.open(0)
+    record = b"\x17\x03\x03" + (18_000).to_bytes(2, "big") + b"\x17\x03\x03\x00\x01x" * 3000
+    parts = [record[begin : begin + 1000] for begin in range(0, len(record), 1000)]
+    for number, part in enumerate(parts):
+        if number == 17:
+            long._next[0] += 1000
+        else:
+            long.client(S + number, part)
+    long.segment(2 * S, 0, f.ACK, parts[17], seq=1001 + 17_000)
+    long.client(3 * S, b"\x17\x03\x03\x00\x02xx")
+    native = Native()
+    rows = messages(native.feed(shots(long.frames)), "tls")
+    assert [(row.size, row.flags & Flag.GAP) for row in rows] == [(18_005, 0), (7, Flag.GAP)]
+    assert (native.counters["gaps"], native.counters["reordered"]) == (1, 1)
