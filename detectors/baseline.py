@@ -9,9 +9,11 @@ member, a wrong checksum, a member or archive beyond the limits, a table with wr
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import os
 import re
 import zipfile
 import zlib
@@ -171,10 +173,17 @@ class Baseline:
         return buffer.getvalue()
 
     def save(self, path: str | Path) -> None:
-        """Write the archive beside its place and rename it, so that no reader sees half of one."""
+        """Write the archive beside its place and rename it, so that no reader sees half of one.
+
+        A file that is replaced hands its mode and owner on: a service that could read it still can.
+        """
         target = Path(path)
         partial = target.with_name(f".{target.name}.partial")
         partial.write_bytes(self.to_bytes())
+        with contextlib.suppress(OSError):  # nothing there yet, or not ours to give away
+            before = target.stat()
+            partial.chmod(before.st_mode & 0o777)
+            os.chown(partial, before.st_uid, before.st_gid)
         partial.replace(target)
 
     @staticmethod

@@ -25,26 +25,23 @@ def command(
     Examples:
       gridwarden accept 3f2a9c --store site.db -b station.baseline --who Meier --why "new gateway, order 4711"
     """
-    from detectors.acceptance import accept
-    from detectors.baseline import BaselineError
-    from sensor.cli.baseline import load
-    from sensor.cli.learn import write
-    from sensor.errors import UsageError
-
     alerts = decide.find(store, ids)
-    baseline = load(baseline_file)
-    when = decide.now()
-    try:
-        told = [(alert, accept(baseline, alert, who, why, when)) for alert in alerts]
-    except BaselineError as error:
-        raise UsageError(str(error)) from error
-    write(baseline, baseline_file)
-    for alert, what in told:
+    done, _ = decide.carry_out("accepted", alerts, store, baseline_file, who, why)
+    for one in done:
         if as_json:
             print_json(
-                {"id": alert.id, "action": "accepted", "what": what, "who": who, "why": why, "when": when}
+                {
+                    "id": one.alert.id,
+                    "action": "accepted",
+                    "what": one.what,
+                    "who": who,
+                    "why": why,
+                    "when": one.when,
+                }
             )
         else:
             out.print(
-                f"{alert.id} accepted, silent from now on: {escape(what)}", highlight=False, soft_wrap=True
+                f"{one.alert.id} accepted, silent from now on: {escape(one.what)}",
+                highlight=False,
+                soft_wrap=True,
             )

@@ -11,13 +11,14 @@ import click
 
 from sensor.cli.common import Command, out, print_json
 from sensor.cli.options import Duration
-from sensor.cli.stores import store_options
+from sensor.cli.stores import deciding_options, store_options
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from sensor.store.life import Decision, Filed
 
+TAKEN_OVER = "{} was written; a running daemon takes it over at systemctl reload gridwarden (or kill -HUP)"
 LEVELS = ("info", "notice", "warning", "alarm")
 
 
@@ -163,57 +164,94 @@ def show(ident: str, store: Path, as_json: bool) -> None:
         )
 
 
-def _deciding(name: str, what: str, words: str) -> click.Command:
-    @command.command(name, cls=Command, help=words)
-    @click.argument("idents", metavar="ID...", nargs=-1, required=True)
-    @store_options
-    @click.option("--who", default=None, help="Who decides; your login name by default.")
-    @click.option("--why", required=what != "acknowledged", help="The reason, for the trail.")
-    @click.option("--json", "as_json", is_flag=True, help="The alerts as they are now, one JSON object each.")
-    def decide_alerts(
-        idents: tuple[str, ...], store: Path, who: str | None, why: str | None, as_json: bool
-    ) -> None:
-        from sensor.store.life import Decision, decide
-        from sensor.store.sqlite import Store
-
-        Store.look(store).close()  # a wrong name must not make a new store
-        with Store.open(store) as opened:
-            done = decide(
-                opened, list(idents), Decision(what, who or getpass.getuser(), why or "", time.time())
-            )
-        for one in done:
-            if as_json:
-                print_json(one.record())
-            else:
-                out.print(_line(one), soft_wrap=True)
-
-    return decide_alerts
-
-
-_deciding(
-    "ack",
-    "acknowledged",
-    """Acknowledge alerts: somebody has seen them.
+@command.command("ack", cls=Command)
+@click.argument("idents", metavar="ID...", nargs=-1, required=True)
+@store_options
+@click.option("--who", default=None, help="Who decides; your login name by default.")
+@click.option("--why", default="", help="The reason, for the trail.")
+@click.option("--json", "as_json", is_flag=True, help="The alerts as they are now, one JSON object each.")
+def ack(idents: tuple[str, ...], store: Path, who: str | None, why: str, as_json: bool) -> None:
+    """Acknowledge alerts: somebody has seen them. Nothing becomes silent by it.
 
     \b
     Example:
       gridwarden alerts ack 3f2a 77b0 -c gridwarden.toml --why "known, works on line 3"
-    """,
-)
-_deciding(
+    """
+    from sensor.store.life import Decision, decide
+    from sensor.store.sqlite import Store
+
+    Store.look(store).close()  # a wrong name must not make a new store
+    decision = Decision("acknowledged", who or getpass.getuser(), why, time.time())
+    with Store.open(store) as opened:
+        done = decide(opened, list(idents), decision)
+    for one in done:
+        if as_json:
+            print_json(one.record())
+        else:
+            out.print(_line(one), soft_wrap=True)
+
+
+def _into_baseline(name: str, what: str, words: str) -> click.Command:
+    @command.command(name, cls=Command, help=words)
+    @click.argument("idents", metavar="ID...", nargs=-1, required=True)
+    @deciding_options
+    @click.option("--who", default=None, help="Who decides; your login name by default.")
+    @click.option("--why", required=True, help="The reason, for the trail.")
+    @click.option("--json", "as_json", is_flag=True, help="The alerts as they are now, one JSON object each.")
+    def decide_alerts(
+        idents: tuple[str, ...],
+        store: Path,
+        baseline_file: Path | None,
+        who: str | None,
+        why: str,
+        as_json: bool,
+    ) -> None:
+        from sensor.cli.decide import carry_out
+        from sensor.errors import UsageError
+        from sensor.store.life import get_alert
+        from sensor.store.sqlite import Store
+
+        if baseline_file is None:
+            raise UsageError("which baseline? Give -c gridwarden.toml or -b SITE.baseline")
+        with Store.look(store) as opened:  # a wrong name must not make a new store
+            alerts = [get_alert(opened, ident).alert for ident in idents]
+        done, filed = carry_out(what, alerts, store, baseline_file, who or getpass.getuser(), why)
+        for one, change in zip(filed, done, strict=True):
+            if as_json:
+                print_json(one.record())
+                continue
+            out.print(_line(one), soft_wrap=True)
+            if change.what:
+                out.print(f"  silent: {change.what}", markup=False, highlight=False, soft_wrap=True)
+            if change.taken_back:
+                out.print(f"  {change.taken_back} acceptances taken back", markup=False, highlight=False)
+        if not as_json:
+            out.print(TAKEN_OVER.format(baseline_file), style="dim", markup=False, soft_wrap=True)
+
+    return decide_alerts
+
+
+_into_baseline(
     "accept",
     "accepted",
-    """Accept alerts: what they say is normal here. Records who, why and when.
+    """Accept alerts: what they say is normal here, and silent from the daemon's next reload on.
+
+    The same as `gridwarden accept`: exactly what the alert says becomes an approved entry of the baseline,
+    which keeps who, why and when, as the store does. Alerts about timing, values and behaviour cannot be
+    accepted.
 
     \b
     Example:
       gridwarden alerts accept 3f2a -c gridwarden.toml --who meier --why "new engineering station"
+      sudo systemctl reload gridwarden
     """,
 )
-_deciding(
+_into_baseline(
     "reject",
     "rejected",
-    """Reject alerts: what they say must not be. Records who, why and when.
+    """Reject alerts: what they say must not be. An earlier acceptance of the same is taken back.
+
+    The same as `gridwarden reject`. Baseline and store keep who, why and when.
 
     \b
     Example:

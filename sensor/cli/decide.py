@@ -1,8 +1,9 @@
-"""What ``accept`` and ``reject`` share: an alert out of the store, a decision into the baseline."""
+"""What ``accept`` and ``reject`` share: an alert out of the store, a decision into baseline and store."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,21 @@ import click
 
 if TYPE_CHECKING:
     from detectors.base import Alert
+    from sensor.store.life import Filed
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 LEAST = 4
 """Letters of an id that must be given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a decision did to a baseline: ``what`` is silent from now on, or so many acceptances went."""
+
+    alert: Alert
+    when: str
+    what: str
+    taken_back: int
 
 
 def decision(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,6 +69,50 @@ def find(store: Path, ids: tuple[str, ...]) -> list[Alert]:
                 raise UsageError(f"{ident} may be {listed}; give more letters")
             found.append(alerts[0])
     return found
+
+
+def carry_out(
+    what: str, alerts: list[Alert], store: Path, baseline_file: Path, who: str, why: str
+) -> tuple[list[Done], list[Filed]]:
+    """Take a decision into the baseline, and into the trail of the store that holds the alerts.
+
+    Parameters
+    ----------
+    what : str
+        ``accepted`` or ``rejected``.
+
+    Returns
+    -------
+    tuple
+        What it did to the baseline, and the alerts as they stand now, both in the order of ``alerts``.
+
+    Raises
+    ------
+    UsageError
+        One of them cannot be accepted, or a file cannot be written. The baseline is as it was.
+    """
+    from detectors.acceptance import accept, reject
+    from detectors.baseline import BaselineError
+    from sensor.cli.baseline import load
+    from sensor.cli.learn import write
+    from sensor.errors import UsageError
+    from sensor.store.life import Decision, decide
+    from sensor.store.sqlite import Store
+
+    baseline, moment = load(baseline_file), datetime.now(UTC)
+    when, done = moment.isoformat(timespec="seconds"), []
+    try:
+        for alert in alerts:
+            if what == "accepted":
+                done.append(Done(alert, when, accept(baseline, alert, who, why, when), 0))
+            else:
+                done.append(Done(alert, when, "", reject(baseline, alert, who, why, when)))
+    except BaselineError as error:
+        raise UsageError(str(error)) from error
+    with Store.open(store) as opened:
+        write(baseline, baseline_file)
+        decision = Decision(what, who, why, moment.timestamp())
+        return done, decide(opened, [alert.id for alert in alerts], decision)
 
 
 def now() -> str:

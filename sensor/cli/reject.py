@@ -21,27 +21,20 @@ def command(
     Examples:
       gridwarden reject 3f2a9c --store site.db -b station.baseline --who Meier --why "nobody ordered this"
     """
-    from detectors.acceptance import reject
-    from sensor.cli.baseline import load
-    from sensor.cli.learn import write
-
     alerts = decide.find(store, ids)
-    baseline = load(baseline_file)
-    when = decide.now()
-    told = [(alert, reject(baseline, alert, who, why, when)) for alert in alerts]
-    write(baseline, baseline_file)
-    for alert, taken in told:
+    done, _ = decide.carry_out("rejected", alerts, store, baseline_file, who, why)
+    for one in done:
         if as_json:
             print_json(
                 {
-                    "id": alert.id,
+                    "id": one.alert.id,
                     "action": "rejected",
-                    "taken_back": taken,
+                    "taken_back": one.taken_back,
                     "who": who,
                     "why": why,
-                    "when": when,
+                    "when": one.when,
                 }
             )
         else:
-            back = f"; {taken} acceptances taken back" if taken else ""
-            out.print(f"{alert.id} rejected: it stays an alert{back}", highlight=False, soft_wrap=True)
+            back = f"; {one.taken_back} acceptances taken back" if one.taken_back else ""
+            out.print(f"{one.alert.id} rejected: it stays an alert{back}", highlight=False, soft_wrap=True)

@@ -29,6 +29,30 @@ def store_options(function: F) -> F:
     return made  # type: ignore[no-any-return]
 
 
+def deciding_options(function: F) -> F:
+    """As `store_options`, and -b/--baseline; the command gets ``store`` and ``baseline_file`` (or None)."""
+
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any, config_file: Path | None, store: Path | None, baseline_file: Path | None, **given: Any
+    ) -> Any:
+        if config_file is not None and baseline_file is None:
+            from sensor.config.schema import load_config
+
+            baseline_file = load_config(config_file).baseline
+        return function(*args, store=chosen_store(config_file, store), baseline_file=baseline_file, **given)
+
+    made: Any = click.option(
+        "-c", "--config", "config_file", type=FILE, envvar="GRIDWARDEN_CONFIG",
+        help="Configuration that names store and baseline (or set GRIDWARDEN_CONFIG).",
+    )(
+        click.option("--store", type=FILE, help="The store itself.")(
+            click.option("-b", "--baseline", "baseline_file", type=FILE, help="The baseline itself.")(wrapped)
+        )
+    )  # fmt: skip
+    return made  # type: ignore[no-any-return]
+
+
 def chosen_store(config_file: Path | None, store: Path | None) -> Path:
     """The store's path.
 

@@ -190,7 +190,9 @@ class Section:
             self.fail(
                 key,
                 f"{shown(value)} does not have the right form",
-                f'Write for example "{example}"' if example else f"It must match {pattern}",
+                f'Write for example "{example}"; it must match {pattern}'
+                if example
+                else f"It must match {pattern}",
             )
             return default
         return value

@@ -100,6 +100,28 @@ def test_accepted_is_silent_and_the_trail_says_who(folder: Path, tmp_path: Path)
     assert [a["protocol"] for a in last if a["rule"] == "new-host"] == [news[0]["protocol"]]
 
 
+def test_the_daemons_alerts_are_accepted_the_same_way(folder: Path, tmp_path: Path) -> None:
+    site, config = tmp_path / "site.baseline", tmp_path / "gridwarden.toml"
+    site.write_bytes((folder / "learned.baseline").read_bytes())
+    site.chmod(0o640)
+    day = folder / "day.pcap"
+    config.write_text(
+        f'[site]\nname = "n"\nbaseline = "site.baseline"\n[[source]]\ncaptures = ["{day}"]\n'
+        '[store]\npath = "site.db"\n'
+    )
+    detection = ("detect", day, "-b", site, "--engine", "native", "--json")
+    found = [json.loads(line) for line in cli(*detection, "--store", tmp_path / "site.db").splitlines()]
+    ids = [alert["id"] for alert in found if alert["rule"] == "new-host"]
+    decision = ("-c", config, "--who", "A. Meier", "--why", "work order 4711")
+    assert "systemctl reload" in cli("alerts", "accept", *ids, *decision)
+    assert len(cli(*detection).splitlines()) == len(found) - len(ids)
+    assert site.stat().st_mode & 0o777 == 0o640  # a service that could read it still can
+    shown = [json.loads(cli("alerts", "show", ident, "-c", config, "--json")) for ident in ids]
+    assert {one["decision"]["what"] for one in shown} == {"accepted"}
+    assert "acceptances taken back" in cli("alerts", "reject", ids[0], *decision)
+    assert len(cli(*detection).splitlines()) == len(found) - len(ids) + 1
+
+
 def test_what_was_not_accepted_stays_loud(folder: Path, tmp_path: Path) -> None:
     baseline = Baseline.load(folder / "learned.baseline")
     for alert in about(run(folder / "day.pcap", baseline), "new-host"):

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from detectors.base import Level
+from detectors.baseline import Baseline
 from sensor.cli import main
 from sensor.config.schema import StoreConfig
 from sensor.daemon.clock import Clock
@@ -85,15 +86,23 @@ def test_alerts_are_listed_shown_and_decided(store: Path) -> None:
     recent = call("alerts", "list", "--store", store, "--since", "1h", "--level", "alarm", "--json")
     assert [json.loads(line)["id"] for line in recent.stdout.splitlines()] == ["aa11"]
     assert call("alerts", "accept", "aa", "--store", store).exit_code == 2  # a reason is asked for
-    done = call("alerts", "accept", "aa", "--store", store, "--who", "meier", "--why", "new laptop", "--json")
+    empty = store.with_name("site.baseline")
+    Baseline().save(empty)
+    why = ("--who", "meier", "--why", "new laptop", "--json")
+    assert "which baseline?" in call("alerts", "reject", "aa", "--store", store, *why).output
+    refused = call("alerts", "accept", "aa", "--store", store, "-b", empty, *why)
+    assert refused.exit_code == 2  # it does not say what it is about: nothing is written down either
+    assert call("alerts", "list", "--store", store, "--decided", "accepted").stdout == ""
+    done = call("alerts", "reject", "aa", "--store", store, "-b", empty, *why)
     decision = json.loads(done.stdout)["decision"]
-    assert (decision["what"], decision["who"], decision["why"]) == ("accepted", "meier", "new laptop")
+    assert (decision["what"], decision["who"], decision["why"]) == ("rejected", "meier", "new laptop")
+    assert Baseline.load(empty).tables["audit"]["action"].tolist() == ["rejected"]
     assert call("alerts", "ack", "bb22", "aa11", "--store", store).exit_code == 0
     shown = json.loads(call("alerts", "show", "aa11", "--store", store, "--json").stdout)
-    assert [one["what"] for one in shown["decisions"]] == ["accepted", "acknowledged"]
+    assert [one["what"] for one in shown["decisions"]] == ["rejected", "acknowledged"]
     left = call("alerts", "list", "--store", store, "--decided", "none", "--json")
     assert [json.loads(line)["id"] for line in left.stdout.splitlines()] == ["cc33"]
-    assert "accepted by meier" in call("alerts", "show", "aa11", "--store", store).stdout
+    assert "rejected by meier" in call("alerts", "show", "aa11", "--store", store).stdout
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
