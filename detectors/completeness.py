@@ -74,10 +74,10 @@ class Completeness:
         if self.more_s <= 0:
             return f"{known}; {rate}: complete enough for {self.wanted_per_day:g} a day"
         hours = self.more_s / HOUR
-        amount = f"{hours:.0f}" if hours >= 1.5 else f"{hours:.1f}"
+        amount = f"{hours:.0f} more hours" if hours >= 1 else f"{60 * hours:.0f} more minutes"
         about = f"about {amount}" if self.trusted else f"more than {amount}"
         wanted = f"until news is rarer than {self.wanted_per_day:g} a day"
-        return f"{known}; {rate}: learn {about} more hours {wanted}"
+        return f"{known}; {rate}: learn {about} {wanted}"
 
 
 def completeness(baseline: Baseline, wanted_per_day: float | None = None) -> Completeness | None:

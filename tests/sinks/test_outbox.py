@@ -10,7 +10,7 @@ import pytest
 from stores import alerts, line, point, write
 
 from sensor.result import Result
-from sensor.store import migrations
+from sensor.store import migrations, rows
 from sensor.store.lanes import KINDS, LANES, SAMPLE_BYTES, lanes_for
 from sensor.store.outbox import MAX_DEAD, DeadLetter, Outbox
 from sensor.store.sqlite import Store
@@ -113,9 +113,18 @@ def test_a_store_older_than_the_outbox_keeps_its_rows_and_all_are_due(
         patch.setattr(migrations, "steps", lambda: known[:2])
         with Store.open(path) as store:
             result = substation()
+            as_now = rows.alert_row  # the rows had no event then
+            patch.setattr(rows, "ALERT_COLUMNS", rows.ALERT_COLUMNS.removesuffix(", event"))
+            patch.setattr(rows, "alert_row", lambda alert: as_now(alert)[:-1])
+            store._connection.execute("CREATE TEMP TABLE events AS SELECT '' AS id, '' AS what WHERE 0")
+            for column in rows.EVENT_COLUMNS.split(", ")[2:]:
+                store._connection.execute(f"ALTER TABLE temp.events ADD COLUMN {column}")
+            store._connection.execute("CREATE UNIQUE INDEX temp.one_event ON events (id)")
             store.write(result)
-            counts, found = store.counts(), store.alerts()
             assert store.version == 2
+    with Store.open(path) as store:
+        counts, found = store.counts(), store.alerts()
+        assert len(found) == len(result.alerts)
     with everything(path) as outbox:
         assert sum(rows_due(outbox).values()) == counts["alerts"] + counts["incidents"] + counts["samples"]
         assert "levels" in rows_due(outbox)
