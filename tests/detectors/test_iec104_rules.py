@@ -87,6 +87,55 @@ def test_lone_frame_on_a_connection_never_opened() -> None:
     assert found([healthy(), [orphan], begins]) == [("iec104-orphan", Level.WARNING)]
 
 
+ORPHAN = ("iec104-orphan", Level.WARNING)
+OLD = Flag.RETRANSMITTED
+
+
+def test_old_bytes_that_never_came_by_on_a_connection_that_is_not_in_use() -> None:
+    orphan = i_frame(0, 1, S, 12, 4, stream=1, flags=Flag.MIDSTREAM)
+    goes_on = [[i_frame(0, 2 + n, S, 6 + n, 0), s_frame(0, 2.1 + n, 7 + n)] for n in range(3)]
+    older = i_frame(0, 5, S, 3, 1, stream=1, flags=OLD)
+    both = ("iec104-second-connection", Level.WARNING)
+    assert found([healthy(), [orphan], *goes_on, [older]]) == [ORPHAN, both, ORPHAN]
+    seen = i_frame(0, 5, S, 12, 4, stream=1, flags=OLD)  # which is what TCP repeats
+    assert found([healthy(), [orphan], *goes_on, [seen]]) == [ORPHAN, both]
+
+
+def test_repetitions_on_a_connection_that_died_are_none() -> None:
+    """A capture begins in the middle; the master reconnects, the outstation does not know it yet."""
+    begins = [
+        i_frame(0, 0, S, 812, 4, flags=Flag.MIDSTREAM),
+        s_frame(0, 0.1, 813),
+        i_frame(0, 0.2, S, 813, 4),
+    ]
+    fresh = [i_frame(0, 2, C, 0, 0, stream=1), i_frame(0, 2.1, S, 0, 1, stream=1)]
+    dead = [i_frame(0, 3, S, 813, 4, flags=OLD), i_frame(0, 3.5, S, 813, 4, flags=OLD)]
+    assert found([begins, fresh, dead]) == []
+
+
+def test_a_replay_is_told_while_the_stations_talk_on_another_connection_in_bytes_that_tcp_calls_old() -> None:
+    session = [
+        [
+            i_frame(0, 10 + n, C, n, n, stream=1, flags=OLD),
+            i_frame(0, 10.1 + n, S, n, n + 1, stream=1, flags=OLD),
+        ]
+        for n in range(6)
+    ]
+    replay = i_frame(0, 17, S, 2, 0, flags=OLD)
+    assert found([healthy(6), *session, [replay]]) == [("iec104-replay", Level.WARNING)]
+
+
+def test_first_frames_of_a_connection_that_never_came_by() -> None:
+    asks = i_frame(0, 5, C, 0, 0, stream=1, flags=Flag.MIDSTREAM)
+    second = i_frame(0, 5.1, S, 1, 1, stream=1)
+    assert found([healthy(), [asks, second]]) == [("iec104-gap", Level.WARNING)]
+    answer = i_frame(0, 5.1, S, 0, 1, stream=1, flags=Flag.MIDSTREAM)
+    assert found([healthy(), [answer]]) == [("iec104-ack-ahead", Level.WARNING)]
+    # a capture that begins in between knows no better
+    assert found([[asks, second]]) == []
+    assert found([[answer]]) == []
+
+
 def test_capture_that_begins_in_the_middle_is_normal() -> None:
     assert found([[i_frame(0, 0, S, 812, 4, flags=Flag.MIDSTREAM), i_frame(0, 0.1, S, 813, 4)]]) == []
 
