@@ -252,6 +252,8 @@ class Iec104Rules:
     def _stale(self, row: Row, link: _Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
         """Bytes repeated long after they had arrived, on a link that was alive all the while.
 
+        So are bytes that fill a hole long after the other side had acknowledged what was in it.
+
         TCP repeats within its time-out what nobody acknowledged. When the link is down the other side is
         silent, so its fresh messages in between tell a replay from an outage.
         """
@@ -259,7 +261,7 @@ class Iec104Rules:
         other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
         now = row["ts"]
         due = kind < KIND_S and row["seq"] == side.expected  # new to the station, whatever TCP counts
-        if not flags & _REPEATED or due:
+        if not flags & (_REPEATED | _LATE) or due:
             self._heard.put((row["conv"], role), now)
             return
         if kind < KIND_S:

@@ -62,6 +62,15 @@ def test_old_bytes_long_after_their_acknowledgement_are_a_replay() -> None:
     assert found([healthy(6), *alive, [replay]]) == [("iec104-replay", Level.WARNING)]
 
 
+def test_a_hole_filled_long_after_it_was_acknowledged_is_a_replay() -> None:
+    """The frame was there, the sensor did not see it; TCP does not send it again."""
+    start = [*healthy(3), i_frame(0, 0.8, S, 4, 0, flags=Flag.GAP), s_frame(0, 0.9, 5)]
+    alive = [[i_frame(0, 1 + n, S, 5 + n, 0), s_frame(0, 1.1 + n, 6 + n)] for n in range(6)]
+    gap, replay = ("iec104-gap", Level.WARNING), ("iec104-replay", Level.WARNING)
+    assert found([start, *alive, [i_frame(0, 7, S, 3, 0, flags=Flag.LATE)]]) == [gap, replay]
+    assert found([start, *alive[:1], [i_frame(0, 2.2, S, 3, 0, flags=Flag.LATE)]]) == [gap]
+
+
 def test_repetition_after_an_outage_is_no_replay() -> None:
     """The other side was silent all the while: TCP repeats because the link was down."""
     late = i_frame(0, 20, S, 5, 0, flags=Flag.RETRANSMITTED)
