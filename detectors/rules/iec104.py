@@ -261,9 +261,10 @@ class Iec104Rules:
         other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
         now = row["ts"]
         due = kind < KIND_S and row["seq"] == side.expected  # new to the station, whatever TCP counts
-        if not flags & (_REPEATED | _LATE) or due:
+        if not flags & _REPEATED or due:
             self._heard.put((row["conv"], role), now)
-            return
+            if due or not flags & _LATE:
+                return
         if kind < KIND_S:
             since = other.acked_at(row["seq"]) if row["seq"] != side.expected else -1
         elif kind == KIND_S and row["state"] != side.acked:
