@@ -63,6 +63,10 @@ class Bounded(Generic[K, V]):
         """Forget one entry."""
         self._entries.pop(key, None)
 
+    def values(self) -> list[V]:
+        """All entries, the least recently used first. Nothing counts as used by that."""
+        return list(self._entries.values())
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -1,8 +1,8 @@
 """DNP3: internal indications, select before operate, sequence numbers, roles, broadcasts, scans.
 
 Standard followed: IEEE 1815-2012, clauses 4.2.2 (internal indications; application sequence: a response
-carries that of its request, each further fragment one more), 4.4 (an operate follows its select with the
-next sequence number and the same objects) and 9.2 (link frames, their addresses and CRC).
+carries that of its request, each further fragment one more, as does the next request), 4.4 (an operate
+follows its select with the next sequence number and the same objects) and 9.2 (link frames, addresses, CRC).
 
 Single commands that a site never used are the allow-list's. Here stands what needs the frames before it.
 """
@@ -27,8 +27,14 @@ COLD, WARM = 13, 14
 ENABLE, DISABLE = 20, 21
 RESPONSE, UNSOLICITED = 129, 130
 CONTROLS: Final = (3, 4, 5, 6)
+NO_ANSWER: Final = 6
+"""Direct operate, no acknowledgement."""
+
 SELECT_TIME: Final = 60 * SECOND
 """ns for which a select is believed to stand; devices hold it for 10 s or so."""
+
+IN_TURN: Final = 16
+"""Requests in a row, each numbered one above the last, from which a master is known to count so."""
 
 UNSOLICITED_BACK: Final = 120.0
 RESTARTED: Final = 300 * SECOND
@@ -57,6 +63,8 @@ TO_ALL = Rule("dnp3-broadcast", Level.WARNING, {"attack": 0.6, "operation": 0.4}
 ROLES = Rule("dnp3-role", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0848")
 MASTER = Rule("dnp3-master", Level.WARNING, {"attack": 0.75, "operation": 0.25}, "T0848")
 UNASKED = Rule("dnp3-unasked", Level.NOTICE, {"attack": 0.45, "visibility": 0.35, "fault": 0.2}, "T0856")
+TURN = Rule("dnp3-sequence", Level.NOTICE, {"attack": 0.6, "fault": 0.3, "visibility": 0.1}, "T0855")
+BLIND = Rule("dnp3-no-answer", Level.NOTICE, {"attack": 0.7, "operation": 0.3}, "T0855")
 CRC = Rule("dnp3-crc", Level.NOTICE, {"fault": 0.5, "attack": 0.5}, "T0814")
 SCAN = Rule("dnp3-scan", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
 CLOCK = Rule("dnp3-time", Level.NOTICE, {"attack": 0.5, "operation": 0.5}, "T0832", habit=1)
@@ -81,6 +89,9 @@ class _Link:
     selected: tuple[int, int, int, float] | None = None  # ns, sequence, point, operation
     operated: tuple[int, int] = (-1, -1)  # sequence and point; a master may repeat what nobody answered
     master: int = -1
+    stream: int = -1
+    in_turn: int = 0  # requests in a row whose numbers follow each other
+    controlled: bool = False  # by a control that is answered
 
 
 class Dnp3Rules(ProtocolRules):
@@ -181,6 +192,7 @@ class Dnp3Rules(ProtocolRules):
         self._master(row, link)
         if kind == 0:
             return  # a confirmation carries the number of what it confirms
+        self._turn(row, link)
         link.asked = [*link.asked[-3:], int(row["seq"])]
         link.answered = -1
         if kind in (COLD, WARM):
@@ -190,12 +202,45 @@ class Dnp3Rules(ProtocolRules):
             link.selected = (now, int(row["seq"]), int(row["point"]), float(row["value"]))
         elif kind == OPERATE:
             self._operate(row, link)
+        elif kind == NO_ANSWER:
+            self._unanswerable(row, link)
         elif kind == DISABLE:
             self._off.wait(int(row["conv"]), self._silenced(row))
         elif kind == ENABLE:
             self._off.keep(int(row["conv"]))
         elif kind == WRITE and self.point(row).startswith(TIME_OBJECTS):
             self._set_clock(row, link)
+        link.controlled |= kind in CONTROLS and kind != NO_ANSWER
+
+    def _turn(self, row: Any, link: _Link) -> None:
+        """A request out of the order that its master keeps: a foreign one, or an old one again.
+
+        A master may repeat the number of what nobody answered, and begins anew on a new connection.
+        """
+        seq, stream, last = int(row["seq"]), int(row["stream"]), link.asked[-1] if link.asked else -1
+        same, link.stream = stream == link.stream, stream
+        if not same or last < 0 or int(row["flags"]) & int(Flag.GAP | Flag.MIDSTREAM):
+            link.in_turn = 0
+            return
+        due = (last + 1) % 16
+        if seq == due or (seq == last and link.answered < 0):
+            link.in_turn += seq == due
+            return
+        steady, link.in_turn = link.in_turn >= IN_TURN, 0
+        if steady:
+            why = " again, which was answered" if seq == last else f"; {due} was due"
+            text = f"{self.host(row['src'])} sent {self.kind(row)} with sequence {seq}{why}"
+            missing = max(1, (seq - due) % 16)
+            self.miss(TURN, one(row), text, f"sequence {due}", f"sequence {seq}", missing)
+
+    def _unanswerable(self, row: Any, link: _Link) -> None:
+        """A control whose result nobody will hear of, by a master that so far let them be answered."""
+        pair = self.sides(row)
+        if self.habits.did(*pair, (NO_ANSWER,)):
+            return
+        if link.controlled or self.habits.did(*pair, CONTROLS):
+            text = f"{self.host(row['src'])} controls {self.point(row) or 'an output'} without an answer"
+            self.say(BLIND, one(row), text, "controls that are answered", self.kind(row), pair=True)
 
     def _master(self, row: Any, link: _Link) -> None:
         master = int(row["aux"])

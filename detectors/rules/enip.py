@@ -1,7 +1,7 @@
-"""EtherNet/IP and CIP: sessions, connections refused, services refused, devices left stopped, sweeps.
+"""EtherNet/IP and CIP: sessions, refusals, resets to factory settings, devices left stopped, sweeps.
 
 Standards followed: ODVA CIP Networks Library, volume 2, chapter 2 (encapsulation: a session is registered and
-its handle echoed; status codes) and volume 1 (general status codes, connection manager).
+its handle echoed; status codes) and volume 1 (general status codes, connection manager, identity object).
 Resets, downloads and writes that a site never used are the allow-list's.
 """
 
@@ -21,6 +21,9 @@ from grid_profiles.vocabulary import Flag, Role
 LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES = 4, 99, 100
 REGISTER, SEND_RR, SEND_UNIT = 101, 111, 112
 RESET, START, STOP = 5, 6, 7
+TO_FACTORY: Final = {1: "out of the box", 2: "out of the box but for its communication"}
+"""Types of a reset of the identity object that lose the configuration; 0 is a power cycle."""
+
 FORWARD_OPEN: Final = (1620, 1627)
 PRIVILEGE: Final = 15
 STARTED_AGAIN: Final = 300.0
@@ -37,6 +40,7 @@ OPENING = Rule(
     "cip-connection-refused", Level.NOTICE, {"fault": 0.6, "attack": 0.3, "operation": 0.1}, "T0813"
 )
 RIGHTS = Rule("cip-privilege", Level.WARNING, {"attack": 0.65, "operation": 0.35}, "T0859")
+FACTORY = Rule("cip-reset", Level.ALARM, {"attack": 0.75, "operation": 0.25}, "T0816", habit=1)
 STOPPED = Rule("cip-stopped", Level.WARNING, {"attack": 0.5, "operation": 0.4, "fault": 0.1}, "T0858")
 
 
@@ -120,6 +124,10 @@ class CipRules(ProtocolRules):
             self.say(RIGHTS, mine, text, "services the client may use", "general status 0x0f", pair=True)
         for row in rows[among(kinds, (RESET, START, STOP)) & (rows["role"] == Role.CLIENT)][:MAX_READ]:
             client, server = self.sides(row)
+            if int(row["kind"]) == RESET and int(row["aux"]) in TO_FACTORY:
+                what = TO_FACTORY[int(row["aux"])]
+                text = f"{client} resets {server} to its state {what}: its configuration is lost"
+                self.say(FACTORY, one(row), text, "reset of type 0 at most", f"type {row['aux']}", pair=True)
             if int(row["kind"]) != STOP:
                 self._stopped.keep(server)
                 continue

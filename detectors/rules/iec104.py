@@ -82,6 +82,7 @@ class _Side:
     """One direction of a connection."""
 
     expected: int = -1  # next N(S); -1 unknown
+    first: int = -1  # N(S) of its first I-frame
     acked: int = -1  # last N(R) it sent
     last: int = -1  # ns of its last message
     acks: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=32))  # (N(R), ts), news only
@@ -103,6 +104,7 @@ class _Link:
     stopped: bool = False
     doubtful: bool = False  # began in the middle; a beginning at 0 may still come
     begun: int = 0  # ns of its first message
+    watched: bool = False  # the conversation was under way when it began
 
 
 class Iec104Rules:
@@ -117,6 +119,7 @@ class Iec104Rules:
         self._lossy: set[ConvKey] = set()
         self._active: Bounded[int, tuple[int, int, int, int]] = Bounded(MAX_STREAMS)
         self._parallel: Bounded[tuple[int, int], bool] = Bounded(MAX_STREAMS)
+        self._spoken: Bounded[int, tuple[tuple[int, int], ...]] = Bounded(MAX_STREAMS)
         self._losses = Losses()
         self._late: Counter[tuple[int, int]] = Counter()
         self._unread = 0
@@ -161,7 +164,8 @@ class Iec104Rules:
         stream = row["stream"]
         link = self._links.get(stream)
         if link is None:
-            link = self._links.put(stream, _Link(begun=row["ts"]))
+            watched = self._convs[row["conv"]] > 0
+            link = self._links.put(stream, _Link(begun=row["ts"], watched=watched))
             self._begin(row, link, flags, kind, found)
         self._stale(row, link, flags, role, kind, found)
         self._gap(row, link, flags, role, kind, found)
@@ -169,6 +173,7 @@ class Iec104Rules:
             self._unnumbered(row, link, role, kind, found)
         else:
             if kind < KIND_S:
+                self._old_bytes(row, link, flags, role, found)
                 self._send_sequence(row, link, flags, role, found)
                 self._second_connection(row, stream, flags, found)
             self._receive_sequence(row, link, flags, role, found)
@@ -185,6 +190,23 @@ class Iec104Rules:
         if not middle or not under_way or not flags & _MIDSTREAM:
             return
         number = f"N(S) {row['seq']}" if kind < KIND_S else f"N(R) {row['state']}"
+        self._tell_orphan(row, number, found)
+
+    def _old_bytes(self, row: Row, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
+        """Bytes before the first that was ever seen of a connection, while data go over another one.
+
+        By TCP's count they are a repetition, but of nothing that came by.
+        """
+        side, conv, stream, now = link.sides[role], row["conv"], row["stream"], row["ts"]
+        if flags & _REPEATED and link.doubtful and 0 < (side.first - row["seq"]) % MODULUS < HALF:
+            spoken = self._spoken.get(conv) or ()
+            if side.first >= 0 and any(s != stream and link.begun < ts >= now - ALIVE for s, ts in spoken):
+                self._tell_orphan(row, f"N(S) {row['seq']}", found)
+            return
+        others = [entry for entry in self._spoken.get(conv) or () if entry[0] != stream]
+        self._spoken.put(conv, (*others[-1:], (stream, now)))
+
+    def _tell_orphan(self, row: Row, number: str, found: list[Finding]) -> None:
         found.append(
             self._finding(
                 "iec104-orphan",
@@ -230,15 +252,19 @@ class Iec104Rules:
     def _stale(self, row: Row, link: _Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
         """Bytes repeated long after they had arrived, on a link that was alive all the while.
 
+        So are bytes that fill a hole long after the other side had acknowledged what was in it.
+
         TCP repeats within its time-out what nobody acknowledged. When the link is down the other side is
         silent, so its fresh messages in between tell a replay from an outage.
         """
         side = link.sides[role]
         other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
         now = row["ts"]
-        if not flags & _REPEATED:
+        due = kind < KIND_S and row["seq"] == side.expected  # new to the station, whatever TCP counts
+        if not flags & _REPEATED or due:
             self._heard.put((row["conv"], role), now)
-            return
+            if due or not flags & _LATE:
+                return
         if kind < KIND_S:
             since = other.acked_at(row["seq"]) if row["seq"] != side.expected else -1
         elif kind == KIND_S and row["state"] != side.acked:
@@ -270,9 +296,14 @@ class Iec104Rules:
         if self._late[(row["stream"], role)] > 0:
             self._late[(row["stream"], role)] -= 1
             return  # what was missing came a moment later: two segments changed places on the way
-        lossy = self.lens.conv(row["conv"]) in self._lossy
         side = link.sides[role]
         skipped = kind < KIND_S and side.expected >= 0 and row["seq"] != side.expected
+        self._tell_missing(row, side, row["seq"] - side.expected if skipped else 0, side.expected, found)
+
+    def _tell_missing(self, row: Row, side: _Side, frames: int, expected: int, found: list[Finding]) -> None:
+        """Bytes never came by; ``frames`` of them by N(S), 0 when that does not tell."""
+        lossy = self.lens.conv(row["conv"]) in self._lossy
+        skipped = frames != 0
         what = "an I-frame" if skipped else "bytes"
         finding = self._finding(
             "iec104-gap",
@@ -281,14 +312,14 @@ class Iec104Rules:
             f"{what} from {self._src(row)} before this {self._kind(row)} never came by: "
             "lost by the sensor, or removed on the way",
             "TCP bytes without a gap" + (" (this site loses some)" if lossy else ""),
-            f"N(S) {row['seq']} instead of {side.expected}" if skipped else "TCP bytes missing",
+            f"N(S) {row['seq']} instead of {expected}" if skipped else "TCP bytes missing",
             {"visibility": 0.6, "fault": 0.2, "attack": 0.2}
             if lossy
             else {"attack": 0.4, "visibility": 0.35, "fault": 0.25},
-            "T0803" if role == Role.CLIENT else "T0804",
-            group=str(role),
+            "T0803" if row["role"] == Role.CLIENT else "T0804",
+            group=str(row["role"]),
         )
-        found.append(self._excused(finding, side, row["seq"] - side.expected if skipped else 1))
+        found.append(self._excused(finding, side, frames if skipped else 1))
 
     def _excused(self, finding: Finding, side: _Side, frames: int) -> Finding:
         """Loss explains that ``frames`` of one side never came by."""
@@ -299,6 +330,9 @@ class Iec104Rules:
         side, number = link.sides[role], row["seq"]
         fresh, expected = self._fresh_start(link, row), side.expected
         if fresh or expected < 0 or number == expected:
+            if expected < 0 or fresh:
+                side.first = number
+                self._first_frames(row, link, role, found)
             side.expected = (number + 1) % MODULUS
             return
         ahead = (number - expected) % MODULUS
@@ -321,6 +355,21 @@ class Iec104Rules:
                     group=str(role),
                 )
             )
+
+    def _first_frames(self, row: Row, link: _Link, role: int, found: list[Finding]) -> None:
+        """A connection that began while the stations were watched, and whose first frames never came by.
+
+        The other side had received none and this one is not number 0; or this one is, and the other side,
+        of which nothing came by, already sent some.
+        """
+        other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
+        number, received = row["seq"], row["state"]
+        if not link.watched or row["flags"] & (_REPEATED | _LATE):
+            return
+        if 0 < number < HALF and other.acked == 0:
+            self._tell_missing(row, link.sides[role], number, 0, found)
+        elif number == 0 and 0 < received < HALF and other.expected < 0:
+            other.expected = 0  # which the acknowledgement of this frame is then ahead of
 
     def _fresh_start(self, link: _Link, row: Row) -> bool:
         """N(S) 0 on a connection whose first message was out of place: its real beginning."""

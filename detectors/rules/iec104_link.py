@@ -34,6 +34,9 @@ T1, T2, T3 = 15 * SECOND, 10 * SECOND, 20 * SECOND
 OPEN: Final = 64
 """Unacknowledged frames of one direction that are remembered; k is 12."""
 
+MANY: Final = 24
+"""Frames without any acknowledgement that are told: twice k, which sites may choose otherwise."""
+
 COMMANDS: Final = (*range(45, 52), *range(58, 65))
 TO_ALL: Final = (100, 101, 103, 105)
 ACTIVATION: Final = 6
@@ -45,6 +48,7 @@ UNKNOWN: Final = (44, 45, 46, 47)
 PROBES, ADDRESSES, STATIONS = 5, 5, 5
 
 LATE = Rule("iec104-late-ack", Level.NOTICE, {"fault": 0.6, "attack": 0.25, "visibility": 0.15}, "T0804")
+UNHEARD = Rule("iec104-unacknowledged", Level.NOTICE, {"fault": 0.5, "attack": 0.5}, "T0814")
 TEST = Rule("iec104-test-unanswered", Level.NOTICE, {"fault": 0.7, "visibility": 0.2, "attack": 0.1})
 IDLE = Rule("iec104-no-test", Level.NOTICE, {"fault": 0.6, "visibility": 0.3, "attack": 0.1})
 EARLY = Rule("iec104-not-started", Level.WARNING, {"attack": 0.6, "fault": 0.4}, "T0830")
@@ -68,6 +72,7 @@ class _Side:
 
     waiting: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=OPEN))  # N(S), ns
     told: bool = False
+    many: bool = False  # was told to send on without an acknowledgement
     heard: bool = False  # the other side was
     test: int = -1  # ns of a TESTFR act that nobody answered
 
@@ -142,6 +147,8 @@ class Iec104LinkRules(ProtocolRules):
                 if link.started is False and not link.early:
                     self._too_early(row, link)
                 mine.waiting.append((seq, ts))
+                if len(mine.waiting) >= MANY and mine.heard and not mine.many:
+                    self._unheard(row, mine)
         for side in link.sides:
             if side.waiting and ts - side.waiting[0][1] > T1 + MARGIN and side.heard and not side.told:
                 self._tell_late(row, side is mine, ts - side.waiting[0][1], Level.WARNING)
@@ -201,7 +208,13 @@ class Iec104LinkRules(ProtocolRules):
             return
         if ts - oldest > T2 + MARGIN and not side.told:
             self._tell_late(rows, False, ts - oldest, Level.INFO)
-        side.told = False
+        side.told = side.many = False
+
+    def _unheard(self, rows: Rows, side: _Side) -> None:
+        side.many = True
+        src, dst = self.host(rows[0]["src"]), self.host(rows[0]["dst"])
+        text = f"{src} sent {len(side.waiting)} frames, of which {dst} acknowledged none, and sends on"
+        self.say(UNHEARD, rows, text, "a stop after k = 12 frames", f"{len(side.waiting)} frames", group=src)
 
     def _tell_late(self, rows: Rows, by_sender: bool, waited: int, level: Level) -> None:
         """``by_sender``: the row at hand comes from the side whose frame waits."""

@@ -1,8 +1,9 @@
-"""PTP: grandmasters (a second one, a better one from nowhere), clock class, steps, jumps of the correction.
+"""PTP: grandmasters (a second one, a better one, one that stopped), clock class, steps, corrections.
 
 Standards followed: IEEE 1588-2008, clauses 9.3 (best master clock algorithm: priority 1, clock class ...),
-13.5 (Announce), 11.4 (correction field), and the power profiles IEC/IEEE 61850-9-3 and IEEE C37.238: clock
-class 6 is locked to its source, 7 and others are in holdover or worse; one grandmaster in a domain.
+13.5 (Announce), 7.7.3.1 (announceReceiptTimeout, 3 intervals in the power profiles), 11.4 (correction
+field), and the power profiles IEC/IEEE 61850-9-3 and IEEE C37.238: clock class 6 is locked to its source, 7
+and others are in holdover or worse; one grandmaster in a domain.
 
 A change of grandmaster is what the algorithm is for; it is told quietly when learning knew the new clock. Two
 that announce in turn are none of its states.
@@ -15,11 +16,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from detectors.base import Level, Slice
+from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens
 from detectors.rules.common import MAX_READ, thinned
-from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has, one
+from detectors.rules.shared import PAUSE, ProtocolRules, Rows, Rule, grouped, has, one
 from grid_profiles.vocabulary import Flag
 
 NAME: Final = "ptp"
@@ -27,6 +28,12 @@ SYNC, FOLLOW_UP, ANNOUNCE = 0, 8, 11
 TOGETHER: Final = 10 * SECOND
 """ns within which a clock that announces again has not left; time-outs are 2 to 3 s in the profiles."""
 
+TIMEOUT: Final = 3
+MARGIN: Final = SECOND
+KNOWN_INTERVAL: Final = 10
+"""Announcements of a grandmaster in time from which its interval is known."""
+
+LONGEST_INTERVAL: Final = 16 * SECOND
 LOCKED, HOLDOVER = 6, 7
 MOST_STEPS: Final = 254
 LEARN: Final = 40
@@ -39,6 +46,7 @@ SPREADS: Final = 10.0
 
 SECOND_CLOCK = Rule("ptp-second-grandmaster", Level.ALARM, {"attack": 0.75, "fault": 0.25}, "T0832")
 MASTER = Rule("ptp-grandmaster", Level.WARNING, {"attack": 0.5, "operation": 0.3, "fault": 0.2}, "T0832")
+GONE = Rule("ptp-announce-timeout", Level.NOTICE, {"fault": 0.6, "attack": 0.3, "visibility": 0.1}, "T0804")
 CLASS = Rule("ptp-clock-class", Level.WARNING, {"fault": 0.8, "operation": 0.1, "attack": 0.1})
 PRIORITY = Rule("ptp-priority", Level.WARNING, {"attack": 0.6, "operation": 0.4}, "T0832")
 STEPS = Rule("ptp-steps", Level.NOTICE, {"operation": 0.4, "fault": 0.3, "attack": 0.3})
@@ -51,6 +59,9 @@ class _Domain:
     """Who is grandmaster in one domain and VLAN."""
 
     master: int = -1
+    seen: int = 0  # announcements of it since it is grandmaster
+    interval: int = 0  # ns, the longest between them
+    last: Any = None  # row of the last one, None: it has not spoken, or its silence was told
     heard: dict[int, int] = field(default_factory=dict)  # grandmaster to ns
 
 
@@ -81,8 +92,33 @@ class PtpRules(ProtocolRules):
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         super().__init__(lens, baseline)
         self._domains, self._clocks, self._corrections = self.table(), self.table(), self.table()
-        self._damaged = self.tally(10)
+        self._damaged, self._clock = self.tally(10), 0
         self._known = {point for points in self.habits.points.values() for _, point in points}
+
+    def detect(self, piece: Slice) -> list[Finding]:
+        """Findings of one slice, and grandmasters that stopped announcing before it."""
+        super().detect(piece)
+        if len(self._domains):
+            self._timeouts(piece)
+        self._clock = piece.end
+        return self.found
+
+    def _timeouts(self, piece: Slice) -> None:
+        blind = piece.start - self._clock > PAUSE
+        for domain in self._domains.values():
+            if domain.last is None or domain.seen < KNOWN_INTERVAL or not domain.interval:
+                continue
+            heard, patience = int(domain.last["ts"]), TIMEOUT * domain.interval
+            if blind or heard + patience + MARGIN > piece.start:
+                domain.last = None if blind else domain.last
+                continue
+            row, domain.last = domain.last, None
+            name, seconds = self.names.text(domain.master), patience / SECOND
+            text = f"grandmaster {name} of domain {row['state']} announced itself no more for {seconds:.1f} s"
+            interval = f"an Announce each {domain.interval / SECOND:.1f} s"
+            self.say(GONE, one(row), text, interval, f"none for {seconds:.1f} s", group=str(row["state"]))
+            made = self.losses.weigh(self.found[-1], heard, TIMEOUT, heard + patience)
+            made.ts = heard + patience
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Announcements in their order, then what carries corrections."""
@@ -100,13 +136,18 @@ class PtpRules(ProtocolRules):
         now, master, number = int(row["ts"]), int(row["ident"]), int(row["state"])
         key = (number, self.lens.conv(int(row["conv"]))[5])
         domain = self._domains.get(key) or self._domains.put(key, _Domain())
-        back = now - domain.heard.get(master, -TOGETHER - 1) <= TOGETHER
+        before_this = domain.heard.get(master, -TOGETHER - 1)
+        back = now - before_this <= TOGETHER
         domain.heard[master] = now
         if len(domain.heard) > 64:
             domain.heard = {who: ts for who, ts in domain.heard.items() if now - ts <= TOGETHER}
         if domain.master == master:
+            if domain.last is not None and 0 < now - before_this <= LONGEST_INTERVAL:
+                domain.interval = max(domain.interval, now - before_this)
+            domain.seen, domain.last = domain.seen + 1, row
             return
         before, domain.master = domain.master, master
+        domain.seen, domain.interval, domain.last = 0, 0, row
         name = self.names.text(master)
         if before < 0:
             if self.habits.learned and self._known and name not in self._known:

@@ -80,6 +80,12 @@ def broken(b: Line) -> dict[str, tuple[Rows, tuple[str, Level]]]:
             [b.row(1 + n / 10, -1, flags=int(Flag.MALFORMED)) for n in range(3)],
             ("dnp3-crc", NOTICE),
         ),
+        "out of turn": ([*polls(20), ask(21, 1, 9)], ("dnp3-sequence", NOTICE)),
+        "again although answered": ([*polls(20), ask(21, 1, 3)], ("dnp3-sequence", NOTICE)),
+        "control without answer": (
+            [*polls(), ask(6, 5, 5, point=CROB), answer(6.1, 5), ask(8, 6, 6, point=CROB)],
+            ("dnp3-no-answer", NOTICE),
+        ),
         "clock": ([*polls(), ask(6, 2, 6, point="0x3201/0")], ("dnp3-time", NOTICE)),
     }  # fmt: skip
 
@@ -102,6 +108,23 @@ def kept(b: Line) -> dict[str, Rows]:
         "a response of several fragments": [ask(1, 1, 3), *[answer(1 + n / 10, 3 + n) for n in range(4)]],
         "unsolicited runs by itself": [*polls(), b.row(6, 130, S, sub="outstation 4", seq=13, cause=0)],
         "clock that was asked for": [*polls(iin=0x1000), ask(6, 2, 6, point="0x3201/0")],
+        "asked again, as nobody answered": [*polls(20), ask(21, 1, 4), ask(26, 1, 4), answer(26.1, 4)],
+        "a master that counts otherwise": [
+            row for n in range(40) for row in (ask(n, 1, n * 7 % 16), answer(n + 0.1, n * 7 % 16))
+        ],
+        "a new connection begins anew": [
+            *polls(20),
+            ask(21, 1, 0, stream=1),
+            answer(21.1, 0),
+            ask(22, 1, 1, stream=1),
+        ],
+        "lost on the way": [*polls(20), ask(21, 1, 9, flags=int(Flag.GAP)), answer(21.1, 9)],
+        "confirmations count with what they confirm": [
+            row
+            for n in range(20)
+            for row in (ask(n, 1, n % 16), answer(n + 0.1, n % 16), ask(n + 0.2, 0, n % 16))
+        ],
+        "never an answer to a control": [*polls(), *[ask(6 + n, 6, 5 + n, point=CROB) for n in range(5)]],
         "one damaged frame": [b.row(1, -1, flags=int(Flag.MALFORMED)), *polls()],
         "sequence wraps": [b.ask(1, 3, 15, point=CROB), b.ask(1.5, 4, 0, point=CROB)],
     }
@@ -132,3 +155,12 @@ def test_a_scan_of_addresses_is_told_once_and_known_ones_are_not() -> None:
     baseline = bench.learned(bench.polls())
     assert bench.said(sweep, baseline=baseline) == [("dnp3-scan", WARNING)]
     assert bench.said(sweep, baseline=bench.learned(sweep)) == []
+
+
+def test_controls_without_answer_that_learning_knew() -> None:
+    bench = Line()
+    learned = [*bench.polls(), bench.ask(6, 5, 5, point=CROB), bench.ask(8, 6, 6, point=CROB)]
+    rows = [bench.ask(1, 5, 1, point=CROB), bench.answer(1.1, 1), bench.ask(2, 6, 2, point=CROB)]
+    assert bench.said(rows, baseline=bench.learned(learned)) == []
+    waits = bench.learned([*bench.polls(), bench.ask(6, 5, 5, point=CROB)])
+    assert bench.said([bench.ask(2, 6, 2, point=CROB)], baseline=waits) == [("dnp3-no-answer", NOTICE)]

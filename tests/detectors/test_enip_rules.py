@@ -12,7 +12,7 @@ from detectors.base import Level
 from detectors.rules.enip import CipRules, EnipRules
 from grid_profiles.vocabulary import Flag
 
-WARNING, NOTICE, INFO = Level.WARNING, Level.NOTICE, Level.INFO
+ALARM, WARNING, NOTICE, INFO = Level.ALARM, Level.WARNING, Level.NOTICE, Level.INFO
 BAD = int(Flag.NEGATIVE)
 Rows = list[np.void]
 
@@ -56,6 +56,7 @@ def cip_broken(b: Services) -> dict[str, tuple[Rows, tuple[str, Level]]]:
         "services": (b.refuse(5), ("cip-refused", WARNING)),
         "connections": (b.refuse(3, 1620, 1, 5.0), ("cip-connection-refused", NOTICE)),
         "privilege": (b.refuse(1, cause=15), ("cip-privilege", WARNING)),
+        "factory settings": ([b.row(1, 5, C, point="0x01/0x01", aux=1)], ("cip-reset", ALARM)),
         "left stopped": ([b.row(1, 7, C, point="0x8e/0x01"), *b.polls(2, 310)], ("cip-stopped", WARNING)),
     }
 
@@ -90,6 +91,7 @@ def test_services_kept() -> None:
     kept = {
         "polls": bench.polls(0, 9),
         "stop and start": [bench.row(1, 7, C), bench.row(9, 6, C), *bench.polls(10, 310)],
+        "power cycles": [bench.row(1, 5, C, point="0x01/0x01", aux=0), bench.row(9, 5, C)],
         "four refusals": bench.refuse(4),
         "a connection refused": bench.refuse(2, 1620, 1, 5.0),
     }

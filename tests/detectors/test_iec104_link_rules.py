@@ -63,6 +63,10 @@ def broken(b: Link) -> dict[str, tuple[Rows, tuple[str, Level]]]:
             [*b.opened(), b.u(1, TEST), b.u(1.1, TESTED, S), b.data(60, 0)],
             ("iec104-no-test", NOTICE),
         ),
+        "sent on and on": (
+            [*b.opened(), *[b.data(1 + n / 10, n) for n in range(30)]],
+            ("iec104-unacknowledged", NOTICE),
+        ),
         "not started": ([b.syn(0), *b.reports(1, 5)], ("iec104-not-started", WARNING)),
         "not waited for": (
             [b.syn(0), b.u(0.01, START), b.row(0.02, 100, C, cause=6, seq=0, state=0), b.u(0.1, STARTED, S)],
@@ -91,6 +95,17 @@ def broken(b: Link) -> dict[str, tuple[Rows, tuple[str, Level]]]:
 def kept(b: Link) -> dict[str, Rows]:
     return {
         "reports": [*b.opened(), *b.reports(1, 40)],
+        "twenty frames, then an acknowledgement": [
+            *b.opened(),
+            *[
+                row
+                for n in range(5)
+                for row in (
+                    *[b.data(n + 1 + i / 40, 20 * n + i) for i in range(20)],
+                    b.ack(n + 1.9, 20 * n + 20),
+                )
+            ],
+        ],
         "an acknowledgement for eight": [
             *b.opened(),
             *[b.data(1 + n / 2, n) for n in range(8)],

@@ -62,6 +62,15 @@ def test_old_bytes_long_after_their_acknowledgement_are_a_replay() -> None:
     assert found([healthy(6), *alive, [replay]]) == [("iec104-replay", Level.WARNING)]
 
 
+def test_a_hole_filled_long_after_it_was_acknowledged_is_a_replay() -> None:
+    """The frame was there, the sensor did not see it; TCP does not send it again."""
+    start = [*healthy(3), i_frame(0, 0.8, S, 4, 0, flags=Flag.GAP), s_frame(0, 0.9, 5)]
+    alive = [[i_frame(0, 1 + n, S, 5 + n, 0), s_frame(0, 1.1 + n, 6 + n)] for n in range(6)]
+    gap, replay = ("iec104-gap", Level.WARNING), ("iec104-replay", Level.WARNING)
+    assert found([start, *alive, [i_frame(0, 7, S, 3, 0, flags=Flag.LATE)]]) == [gap, replay]
+    assert found([start, *alive[:1], [i_frame(0, 2.2, S, 3, 0, flags=Flag.LATE)]]) == [gap]
+
+
 def test_repetition_after_an_outage_is_no_replay() -> None:
     """The other side was silent all the while: TCP repeats because the link was down."""
     late = i_frame(0, 20, S, 5, 0, flags=Flag.RETRANSMITTED)
@@ -85,6 +94,55 @@ def test_lone_frame_on_a_connection_never_opened() -> None:
     orphan = i_frame(0, 5, S, 12, 4, stream=1, flags=Flag.MIDSTREAM)
     begins = [i_frame(0, 9, C, 0, 0, stream=1), i_frame(0, 9.1, S, 0, 1, stream=1, flags=Flag.RETRANSMITTED)]
     assert found([healthy(), [orphan], begins]) == [("iec104-orphan", Level.WARNING)]
+
+
+ORPHAN = ("iec104-orphan", Level.WARNING)
+OLD = Flag.RETRANSMITTED
+
+
+def test_old_bytes_that_never_came_by_on_a_connection_that_is_not_in_use() -> None:
+    orphan = i_frame(0, 1, S, 12, 4, stream=1, flags=Flag.MIDSTREAM)
+    goes_on = [[i_frame(0, 2 + n, S, 6 + n, 0), s_frame(0, 2.1 + n, 7 + n)] for n in range(3)]
+    older = i_frame(0, 5, S, 3, 1, stream=1, flags=OLD)
+    both = ("iec104-second-connection", Level.WARNING)
+    assert found([healthy(), [orphan], *goes_on, [older]]) == [ORPHAN, both, ORPHAN]
+    seen = i_frame(0, 5, S, 12, 4, stream=1, flags=OLD)  # which is what TCP repeats
+    assert found([healthy(), [orphan], *goes_on, [seen]]) == [ORPHAN, both]
+
+
+def test_repetitions_on_a_connection_that_died_are_none() -> None:
+    """A capture begins in the middle; the master reconnects, the outstation does not know it yet."""
+    begins = [
+        i_frame(0, 0, S, 812, 4, flags=Flag.MIDSTREAM),
+        s_frame(0, 0.1, 813),
+        i_frame(0, 0.2, S, 813, 4),
+    ]
+    fresh = [i_frame(0, 2, C, 0, 0, stream=1), i_frame(0, 2.1, S, 0, 1, stream=1)]
+    dead = [i_frame(0, 3, S, 813, 4, flags=OLD), i_frame(0, 3.5, S, 813, 4, flags=OLD)]
+    assert found([begins, fresh, dead]) == []
+
+
+def test_a_replay_is_told_while_the_stations_talk_on_another_connection_in_bytes_that_tcp_calls_old() -> None:
+    session = [
+        [
+            i_frame(0, 10 + n, C, n, n, stream=1, flags=OLD),
+            i_frame(0, 10.1 + n, S, n, n + 1, stream=1, flags=OLD),
+        ]
+        for n in range(6)
+    ]
+    replay = i_frame(0, 17, S, 2, 0, flags=OLD)
+    assert found([healthy(6), *session, [replay]]) == [("iec104-replay", Level.WARNING)]
+
+
+def test_first_frames_of_a_connection_that_never_came_by() -> None:
+    asks = i_frame(0, 5, C, 0, 0, stream=1, flags=Flag.MIDSTREAM)
+    second = i_frame(0, 5.1, S, 1, 1, stream=1)
+    assert found([healthy(), [asks, second]]) == [("iec104-gap", Level.WARNING)]
+    answer = i_frame(0, 5.1, S, 0, 1, stream=1, flags=Flag.MIDSTREAM)
+    assert found([healthy(), [answer]]) == [("iec104-ack-ahead", Level.WARNING)]
+    # a capture that begins in between knows no better
+    assert found([[asks, second]]) == []
+    assert found([[answer]]) == []
 
 
 def test_capture_that_begins_in_the_middle_is_normal() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from row_bench import Bench, P
+from row_bench import SECOND, START, Bench, P
 
 from detectors.base import Level
+from detectors.groups import Lens
 from detectors.rules.ptp import PtpRules
 from grid_profiles.vocabulary import Flag
 
@@ -52,6 +53,10 @@ def broken(b: Time) -> dict[str, tuple[Rows, tuple[str, Level]]]:
         "another master": ([*b.steady(0, 5), *b.steady(8, 12, ROGUE)], ("ptp-grandmaster", WARNING)),
         "too many steps": ([b.announce(0, count=255)], ("ptp-steps", NOTICE)),
         "a step more": ([*b.steady(0, 5), b.announce(5, count=1)], ("ptp-steps", INFO)),
+        "no more announcements": (
+            [*b.steady(0, 15), *b.syncs([300.0] * 80, start=15.0)],
+            ("ptp-announce-timeout", NOTICE),
+        ),
         "correction": (b.syncs([*QUIET, 400_000.0]), ("ptp-correction", WARNING)),
         "malformed": (
             [b.announce(n, flags=int(Flag.MALFORMED)) for n in range(3)],
@@ -69,6 +74,8 @@ def kept(b: Time) -> dict[str, Rows]:
         "another domain": [*b.steady(0, 9), *b.steady(0, 9, ROGUE, state=3)],
         "corrections": b.syncs([*QUIET, *[900.0] * 9]),
         "a clock whose corrections vary": b.syncs([n * 9_000.0 for n in range(40)] + [350_000.0] * 3),
+        "an announcement that comes late": [*b.steady(0, 15), *b.steady(17, 30)],
+        "an interval not known yet": [*b.steady(0, 5), *b.syncs([300.0] * 80, start=5.0)],
         "one malformed": [b.announce(0, flags=int(Flag.MALFORMED))],
     }
 
@@ -102,3 +109,17 @@ def test_grandmasters_that_learning_knew() -> None:
     said = bench.said(change, baseline=bench.learned(both))
     assert {rule for rule, _ in said} == {"ptp-grandmaster"}
     assert all(level <= NOTICE for _, level in said)
+
+
+def test_a_pause_of_the_capture_is_no_silence() -> None:
+    bench = Time()
+    pieces = bench.slices([*bench.steady(0, 15), *bench.steady(90, 99)])
+    rules = PtpRules(Lens(bench.names))
+    heard = [piece for piece in pieces if len(piece.messages)]
+    assert [found for piece in heard for found in rules.detect(piece)] == []
+
+
+def test_a_silence_of_the_grandmaster_is_told_once_and_when_it_began() -> None:
+    bench = Time()
+    found = bench.findings([*bench.steady(0, 15), *bench.syncs([300.0] * 400, start=15.0)])
+    assert [(f.rule, f.ts) for f in found] == [("ptp-announce-timeout", START + 17 * SECOND)]

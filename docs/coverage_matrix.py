@@ -1,0 +1,88 @@
+"""Writes docs/coverage.md: which simulated attacks the bundled station's baseline catches, and why not all.
+
+``gridwarden learn sensor/data/demo/quiet_hour.pcap.gz -o station.baseline --approve-commands``,
+``gridwarden coverage -b station.baseline sensor/data/demo/quiet_test.pcap.gz --json > coverage.json``,
+``python docs/coverage_matrix.py coverage.json``. A miss without a reason here ends it, and so does a reason
+of what was found.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+TARGET: Final = Path(__file__).with_name("coverage.md")
+REASONS: Final = {
+    "modbus-slow-write": "A write that was approved, from the host that gives it, to the register that it "
+    "sets, with a value within the limits. Nothing in the traffic differs; whether somebody ordered it, the "
+    "control room knows.",
+    "modbus-command-change": "The sensor sees one side of the man in the middle only, and the halved values "
+    "are within the limits. It would show where both sides are mirrored.",
+    "iec104-replay-command": "An approved command, with numbers that fit. That it comes once more is no "
+    "evidence: `rhythm-hour`, which knows the hours of commands, needs two days of learning.",
+    "iec104-delay": "Delays of 1 to 6 s are told at info (`iec104-late-ack`, over t2). After one hour of "
+    "learning the limits of timing are wide on purpose.",
+    "iec104-clock": "Clock commands of this master are approved. The time that is set (CP56Time2a) is not "
+    "decoded, so a wrong one is not told from a right one.",
+    "ntp-shift": "Time stamps of NTP are not decoded. Stratum, reference and source stay as they were.",
+}
+HEAD: Final = """# Coverage of the bundled station
+
+Written by `docs/coverage_matrix.py` from the output of `gridwarden coverage` on the bundled captures: one
+quiet hour learned, commands approved, default settings; each attack rendered alone into the {minutes:.0f}
+minutes of `quiet_test`. **Simulated attacks in made-up traffic**, by the hands that wrote the rules: this
+shows what can be seen and what not, and is no estimate of a site. Yours:
+`gridwarden coverage -b SITE.baseline CAP`.
+
+Found: **{detected} of {attacks}** at level notice or louder. Without any attack the capture raises {benign}
+incident(s), whose alerts do not count.
+"""
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """What was found, in lines of Markdown."""
+    lines = ["| attack | technique | first rule | level | reading | delay |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        delay = "-" if row["delay_s"] is None else f"{row['delay_s']:.1f} s"
+        cells = (row["technique"], f"`{row['rule']}`", row["level"], row["reading"], delay)
+        lines.append(f"| `{row['attack']}` | {' | '.join(cells)} |")
+    return lines
+
+
+def page(record: dict[str, Any]) -> str:
+    """The whole page; raises SystemExit when the reasons do not fit the misses."""
+    rows = sorted(record["rows"], key=lambda row: (row["protocol"], row["attack"]))
+    found, missed = [row for row in rows if row["detected"]], [row for row in rows if not row["detected"]]
+    names = {row["attack"] for row in missed}
+    if names != REASONS.keys():
+        odd = ", ".join(sorted(names ^ REASONS.keys()))
+        raise SystemExit(f"reasons in {Path(__file__).name} do not fit what was missed: {odd}")
+    head = HEAD.format(minutes=record["hours"] * 60, benign=record["benign_incidents"], **_counts(record))
+    lines = [head, "## Missed\n", "| attack | technique | why |", "|---|---|---|"]
+    lines += [f"| `{row['attack']}` | {row['technique']} | {REASONS[row['attack']]} |" for row in missed]
+    lines += ["", "## Found\n", *table(found), "", "## By technique\n", "| technique | attacks | found |"]
+    lines += ["|---|---|---|"]
+    lines += [
+        f"| {key} | {one['attacks']} | {one['detected']} |" for key, one in record["techniques"].items()
+    ]
+    protocols = sorted({name.partition("-")[0] for name in record["skipped"]})
+    lines += ["", f"Not in this capture: attacks on {', '.join(protocols)}.", ""]
+    return "\n".join(lines)
+
+
+def _counts(record: dict[str, Any]) -> dict[str, int]:
+    return {key: int(record[key]) for key in ("attacks", "detected")}
+
+
+def main() -> int:
+    """Write the page from the file that is named."""
+    if len(sys.argv) != 2:
+        raise SystemExit(f"usage: {sys.argv[0]} COVERAGE.json")
+    TARGET.write_text(page(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
