@@ -2,9 +2,9 @@
 
 Live made-up traffic goes over a veth pair into ``gridwarden run``, which forwards to InfluxDB (influxd 1.x
 behind nginx) and to a JSON-lines file, while the daemon is killed (SIGKILL) at random moments and started
-again, the server goes away and comes back, and the daemon's tshark, where it runs one, is killed. Once a
-second a stranger sends one frame; each is to become an alert. At the end the store is held against what was
-sent and against both sinks.
+again, the server goes away and comes back, and the helper that runs tshark is killed. Once a second a
+stranger sends one frame; each is to become an alert. At the end the store is held against what was sent and
+against both sinks.
 
 A stranger that came while no daemon was capturing, or whose frame a killed daemon had not written yet, may
 be missing: from :data:`UNWRITTEN` seconds before a kill until the next daemon captures is a hole that the
@@ -38,6 +38,7 @@ from benchmarks.generate import KINDS
 from sensor.sinks.forwarder import Forwarder, sink_status
 from sensor.sinks.settings import parse_sinks
 from tests.daemon.process import Daemon
+from tests.lab.frames import udp_frame
 from tests.live import wire
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "sinks"))
@@ -48,6 +49,11 @@ UNWRITTEN: Final = 1.5
 
 WINDOW: Final = 10.0
 MIX: Final = 400_000
+SEARCH: Final = udp_frame(
+    "10.20.0.250", "224.0.23.12", 40_000, 3671, bytes.fromhex("06100201000e08010a0000010e57")
+)
+"""A KNX search request, which only tshark reads: so it has something to do."""
+
 RSS_EVERY: Final = 2.0
 
 
@@ -189,6 +195,7 @@ path = "{self.lines}"
                 number += 1
                 address = (172, 16 + (number >> 16), number >> 8 & 255, number & 255)
                 out.send(_syn(address, number))
+                out.send(SEARCH)
                 self.story.strangers.append((time.time(), ".".join(map(str, address))))
 
     def _break(self, seconds: float, outages: int) -> None:
@@ -209,7 +216,8 @@ path = "{self.lines}"
         assert self._daemon is not None
         for pid in _descendants(self._daemon.process.pid):
             with contextlib.suppress(OSError):
-                if Path(f"/proc/{pid}/comm").read_text().strip() in ("tshark", "dumpcap"):
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if b"tshark" in command or b"sensor.side.worker" in command:
                     os.kill(pid, signal.SIGKILL)
                     self.story.tshark_killed += 1
 

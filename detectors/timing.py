@@ -71,6 +71,13 @@ EARLY: Final = 0.3
 STORM: Final = 10.0
 """So many times its limit makes a rate a flood."""
 
+EVENT_DRIVEN: Final = frozenset({"goose"})
+"""Protocols that say a change again at once, after milliseconds and then ever slower (IEC 61850-8-1,
+18.1.2.5): the heartbeat of a calm hour is no promise. Their own rules know the curve, and a flood."""
+
+BURST: Final = 40.0
+"""Messages in 10 s that such changes may add to anything seen: three or four of them."""
+
 Floats = npt.NDArray[np.float64]
 
 FLOOD_SCORES: Final = {"attack": 0.5, "fault": 0.3, "operation": 0.2}
@@ -422,11 +429,12 @@ def _limits(row: Any, budget: Budget, series: int, learned_s: float) -> _Limits:
     p_gap = budget.probability(budget.timing / 2, row.gap_block_s, series)
     p_rate = budget.probability(budget.timing / 2, row.rate_block_s, series)
     silence = upper_limit(gaps, p_gap, row.high) if _speaks_often(row, learned_s) else float("inf")
-    rate = upper_limit(rates, p_rate, max(5.0, max(rates, default=0.0)))
+    bursts = row.protocol in EVENT_DRIVEN
+    rate = upper_limit(rates, p_rate, max(BURST if bursts else 5.0, max(rates, default=0.0)))
     if row.protocol in HOUSEKEEPING or row.protocol == "tcp":
         silence = float("inf")
     # a shortest gap far below the usual ones belongs to another rhythm in the same series
-    early = EARLY * row.low if row.low > low / NARROW else 0.0
+    early = EARLY * row.low if row.low > low / NARROW and not bursts else 0.0
     return _Limits((conv_of(row), row.role, row.kind, row.cause), cyclic, period, early, silence, rate)
 
 
