@@ -70,11 +70,8 @@ __all__ = ["emit_datagram", "emit_ethernet", "emit_internet", "emit_pdu", "pdu_h
 
 
 @kernel
-def pdu_length(proto: int, mode: int, buf: Any, at: int, end: int) -> tuple[int, int]:
-    """(status, bytes) of the PDU of a TCP stream that begins at ``at``; MORE: its header is not complete.
-
-    ``mode`` is what the protocol's decoder said to expect next.
-    """
+def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
+    """(status, bytes) of the PDU of a TCP stream that begins at ``at``; MORE: its header is not complete."""
     if proto == MODBUS:
         return modbus_length(buf, at, end)
     if proto == IEC104:

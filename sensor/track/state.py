@@ -164,8 +164,6 @@ CONTEXT: Final = np.dtype(
         ("role", "i8"),
         ("flags", "i8"),
         ("pdu", "i8"),  # bytes of the PDU on the wire; more than is given when the tail was not kept
-        ("mode", "i8"),  # what the decoder expects next in this direction, 0 a message; it says so itself
-        ("body", "i8"),  # bytes behind the PDU that its decoder wants skipped
         ("left", "i8"),  # bytes to skip from here on
         ("side", "i8"),  # direction of this segment in its flow, 0 or 1
         ("sport", "i8"),

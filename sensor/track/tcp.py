@@ -271,9 +271,9 @@ def _data(
         return False
     if half.gap and in_order:
         context.flags |= np.int64(_GAP)
-    context.mode, context.left = 0, 0
+    context.left = 0
     if in_order:
-        context.mode, context.left = half.mode, half.skip
+        context.left = half.skip
         if half.mend > 0 and verdict != 2:
             kept = follow_hole(memory.streams, which, context.ts, buf, at, end, wire_end == end)
     begin, stop, own, source = at, end, at, buf
@@ -290,7 +290,7 @@ def _data(
         memory, names, pool, source, begin, stop, wire_end, flow.proto, half, in_order, own, own + end - at
     )
     if in_order:
-        half.mode, half.skip = context.mode, context.left
+        half.skip = context.left
         if memory.cursor[0] > rows:
             half.gap = 0
         if kept:
@@ -317,5 +317,4 @@ def _begin_anew(
         memory.counters[_LOST_WAITING] += 1
         release(memory.streams, half)
     half.skip = 0
-    half.mode = 0
     return kept
