@@ -11,7 +11,9 @@ intervals, against the budget.
 
 from __future__ import annotations
 
+import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,26 +27,21 @@ from benchmarks.generate import write
 from benchmarks.sources import SECOND, Host, Piece, Source, Times
 from sensor.capture.pcapfile import CaptureFile
 from sensor.capture.pcapwrite import CaptureWriter
-from sensor.evaluate import evaluate
+from sensor.evaluate import Evaluation, evaluate, pool
 from sensor.frames import LINK_ETHERNET
 
 BUDGETS: Final = (0.1, 1.0, 10.0)
 HOURS: Final = 8
-DAY: Final = 24.0
 PLOT: Final = Path(__file__).resolve().parents[1] / "docs" / "calibration.svg"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """False incidents of one set at one budget, over both directions."""
+    """Figures of one set at one budget, over both directions."""
 
     name: str
     budget: float
-    false: int
-    hours: float
-    rate: float
-    low: float
-    high: float
+    total: Evaluation
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ def measure(name: str, captures: Sequence[Path]) -> list[Outcome]:
     from sensor.pipeline import learn
     from sensor.run import run_detect
 
-    false, hours = dict.fromkeys(BUDGETS, 0), dict.fromkeys(BUDGETS, 0.0)
+    found: dict[float, list[Evaluation]] = {budget: [] for budget in BUDGETS}
     with tempfile.TemporaryDirectory() as folder:
         parts = halves(captures, Path(folder))
         for known, judged in (parts, parts[::-1]):
@@ -121,25 +118,17 @@ def measure(name: str, captures: Sequence[Path]) -> list[Outcome]:
             for budget in BUDGETS:
                 baseline.params["false_alarms_per_day"] = budget
                 result = run_detect(open_engine([str(judged)], "native"), baseline, [str(judged)])
-                found = evaluate(result, [])
-                false[budget] += found.false_incidents
-                hours[budget] += found.hours
-                print(
-                    f"{name}: budget {budget:g}: {found.false_incidents} in {found.hours:.2f} h", flush=True
-                )
-                for alert in result.alerts:
-                    if alert.level != "info":
-                        print(f"    {alert.level} {alert.rule}: {alert.summary[:120]}", flush=True)
-    return [outcome(name, budget, false[budget], hours[budget]) for budget in BUDGETS]
+                found[budget].append(evaluate(result, []))
+                rules = Counter(alert.rule for alert in result.alerts if alert.level != "info")
+                print(f"{name}: budget {budget:g}: {dict(rules)}", file=sys.stderr)
+    return [Outcome(name, budget, pool(parts)) for budget, parts in found.items()]
 
 
-def outcome(name: str, budget: float, false: int, hours: float) -> Outcome:
-    """With the exact interval of a Poisson rate (Garwood)."""
-    from sensor.evaluate import poisson_interval
-
-    days = hours / DAY
-    low, high = poisson_interval(false, days) or (0.0, float("inf"))
-    return Outcome(name, budget, false, hours, false / days, low, high)
+def figures(one: Outcome) -> tuple[float, float, float]:
+    """False incidents a day and the exact interval; NaN where nothing was observed."""
+    rate, interval = one.total.false_alarms_per_day, one.total.false_alarms_interval
+    nan = float("nan")
+    return (nan if rate is None else rate, *(interval or (nan, nan)))
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
@@ -148,10 +137,11 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
         "| set | hours judged | budget a day | false incidents | a day | 95 % interval |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    rows += [
-        f"| {o.name} | {o.hours:.2f} | {o.budget:g} | {o.false} | {o.rate:.2g} | {o.low:.2g} … {o.high:.3g} |"
-        for o in outcomes
-    ]
+    for one in outcomes:
+        rate, low, high = figures(one)
+        count, hours = one.total.false_incidents, one.total.hours
+        row = (one.name, f"{hours:.2f}", f"{one.budget:g}", count, f"{rate:.2g}", f"{low:.2g} … {high:.3g}")
+        rows.append("| " + " | ".join(map(str, row)) + " |")
     return "\n".join(rows)
 
 
@@ -169,9 +159,8 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     for place, name in enumerate(names):
         own = [o for o in outcomes if o.name == name]
         shift = 1.12 ** (place - len(names) / 2)
-        rates = [max(o.rate, floor) for o in own]
-        errors = [[rate - max(min(o.low, rate), floor) for o, rate in zip(own, rates, strict=True)],
-                  [o.high - rate for o, rate in zip(own, rates, strict=True)]]  # fmt: skip
+        rates, lows, highs = (np.maximum(column, floor) for column in zip(*map(figures, own), strict=True))
+        errors = np.array([rates - np.minimum(lows, rates), highs - rates])
         axes.errorbar(
             [o.budget * shift for o in own], rates, errors, fmt="o", ms=4, capsize=2, lw=1, label=name
         )

@@ -10,6 +10,7 @@ Identifiers in the arrays (``src``, ``conv``, ``name`` …) are valid for one ru
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Protocol
@@ -223,6 +224,31 @@ class Event:
     protocols: list[str]
     level: str = "info"
     explained: dict[str, int] = field(default_factory=dict)
+
+
+def blank_alert(rule: str) -> Alert:
+    """An alert of which nothing but its rule is known; times are NaN."""
+    return Alert(
+        id="",
+        start=math.nan,
+        end=math.nan,
+        level="",
+        reading="",
+        detector="",
+        rule=rule,
+        technique="",
+        protocol="",
+        src="",
+        dst="",
+        kind="",
+        point="",
+        summary="",
+        expected="",
+        observed="",
+        p_value=None,
+        count=0,
+        frames=[],
+    )
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Names, Slice
+from detectors.lookup import Lookup
 from grid_profiles.vocabulary import DANGEROUS, Flag, Role
 
 Ints = npt.NDArray[np.int64]
@@ -213,45 +214,33 @@ MAX_POINTS: Final = 200_000
 class Numbered:
     """Numbers for pairs (conversation, point) in order of their coming; bounded.
 
-    Keys that fit 63 bits stand sorted, so that those of a slice are found at once; the dictionary is asked
-    for the others, and for what is new.
+    Keys that fit 63 bits are found all at once; the dictionary is asked for the others, and for what is new.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._known: dict[tuple[int, int], int] = {}
-        self._keys = np.zeros(0, np.int64)
-        self._numbers = np.zeros(0, np.int64)
+        self._fitting = Lookup(self._of_key, 2 * limit)
 
     def numbers(self, convs: Ints, points: Ints) -> Ints:
-        """The number of each pair, all different, int64 of shape (n,); -1 for those beyond the limit."""
+        """The number of each pair, int64 of shape (n,); -1 for those beyond the limit."""
         fits = _fits(convs, points)
-        found = np.full(len(convs), -1, np.int64)
-        keys = convs[fits] << OBJECT_BITS | points[fits]
-        if len(self._keys):
-            at = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-            found[fits] = np.where(self._keys[at] == keys, self._numbers[at], -1)
-        missing = np.flatnonzero(found < 0)
-        if len(missing):
-            pairs = zip(convs[missing].tolist(), points[missing].tolist(), strict=True)
-            before = len(self._known)
-            found[missing] = [self._number(pair) for pair in pairs]
-            new = missing[(found[missing] >= before) & fits[missing]]
-            self._sort(convs[new] << OBJECT_BITS | points[new], found[new])
+        if fits.all():
+            return self._fitting.of(convs << OBJECT_BITS | points)
+        found = np.empty(len(convs), np.int64)
+        found[fits] = self._fitting.of(convs[fits] << OBJECT_BITS | points[fits])
+        rest = zip(convs[~fits].tolist(), points[~fits].tolist(), strict=True)
+        found[~fits] = [self._number(pair) for pair in rest]
         return found
+
+    def _of_key(self, key: int) -> int:
+        return self._number((key >> OBJECT_BITS, key & (1 << OBJECT_BITS) - 1))
 
     def _number(self, pair: tuple[int, int]) -> int:
         number = self._known.get(pair)
         if number is None and len(self._known) < self.limit:
             number = self._known[pair] = len(self._known)
         return -1 if number is None else number
-
-    def _sort(self, keys: Ints, numbers: Ints) -> None:
-        """Take new keys, each once, among the sorted ones."""
-        if len(keys):
-            keys, numbers = np.concatenate((self._keys, keys)), np.concatenate((self._numbers, numbers))
-            order = np.argsort(keys, kind="stable")
-            self._keys, self._numbers = keys[order], numbers[order]
 
 
 class Lens:

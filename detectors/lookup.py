@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
-from detectors.groups import Ints
+Ints = npt.NDArray[np.int64]
 
 
 class Lookup:

@@ -293,22 +293,25 @@ class Values:
         value = float(row["value"])
         text = self.lens.names.point(int(row["proto"]), int(row["point"]))
         low, high = limits.seen
+        hold = min(3 * limits.period, MAX_HOLD)
         if limits.constant:
-            return self._made(
+            return point_finding(
                 "constant-changed",
                 Level.NOTICE,
                 row,
                 piece,
                 f"{text} is {value:g}; it stood at {low:g} all through learning",
                 f"{low:g}",
+                f"{value:g}",
                 {"operation": 0.6, "fault": 0.2, "attack": 0.2},
-                limits,
+                group=text,
+                hold=hold,
             )
         scores = MILD_SCORES
         if outside.gross:
             scores = FORGED_SCORES if forged else FAULT_SCORES
         more = "; other values jumped with it and no state changed" if outside.gross and forged else ""
-        made = self._made(
+        made = point_finding(
             "out-of-range",
             Level.WARNING if outside.gross else Level.NOTICE,
             row,
@@ -316,44 +319,47 @@ class Values:
             f"{text} is {value:g}; learned {low:g} to {high:g}, {limits.beyond(value):.1f} ranges beyond "
             f"the limit{more}",
             f"{limits.low:g} to {limits.high:g}",
+            f"{value:g}",
             scores,
-            limits,
+            group=text,
+            hold=hold,
         )
         made.technique = "T0856" if outside.gross else ""
         return made
 
-    def _made(
-        self,
-        rule: str,
-        level: Level,
-        row: Any,
-        piece: Slice,
-        summary: str,
-        expected: str,
-        scores: dict[str, float],
-        limits: Limits,
-    ) -> Finding:
-        message = piece.messages[int(row["message"])]
-        return Finding(
-            ts=int(row["ts"]),
-            detector=NAME,
-            rule=rule,
-            level=level,
-            reading=Reading(max(scores, key=lambda name: scores[name])),
-            proto=int(row["proto"]),
-            conv=int(row["conv"]),
-            src=int(message["src"]),
-            dst=int(message["dst"]),
-            summary=summary,
-            kind=int(message["kind"]),
-            point=int(row["point"]),
-            expected=expected,
-            observed=f"{float(row['value']):g}",
-            frames=[int(row["frame"])],
-            group=self.lens.names.point(int(row["proto"]), int(row["point"])),
-            scores=scores,
-            hold=min(3 * limits.period, MAX_HOLD),
-        )
+
+def point_finding(
+    rule: str,
+    level: Level,
+    row: Any,
+    piece: Slice,
+    summary: str,
+    expected: str,
+    observed: str,
+    scores: dict[str, float],
+    **more: Any,
+) -> Finding:
+    """A finding about one value of a slice (``row`` of POINT); ``more`` goes into the finding as it is."""
+    message = piece.messages[int(row["message"])]
+    return Finding(
+        ts=int(row["ts"]),
+        detector=NAME,
+        rule=rule,
+        level=level,
+        reading=Reading(max(scores, key=lambda name: scores[name])),
+        proto=int(row["proto"]),
+        conv=int(row["conv"]),
+        src=int(message["src"]),
+        dst=int(message["dst"]),
+        summary=summary,
+        kind=int(message["kind"]),
+        point=int(row["point"]),
+        expected=expected,
+        observed=observed,
+        frames=[int(row["frame"])],
+        scores=scores,
+        **more,
+    )
 
 
 @dataclass(frozen=True, slots=True)

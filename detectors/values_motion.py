@@ -32,7 +32,7 @@ from detectors.baseline import Baseline
 from detectors.calibration import MIN_BLOCKS, Budget, upper_limit
 from detectors.groups import SECOND, Ints, Lens, column
 from detectors.tables import conv_of, text_numbers
-from detectors.values import NAME, value_limits
+from detectors.values import point_finding, value_limits
 from detectors.values_motion_learner import LEAST
 from detectors.values_process import PointKey, View, counters_of, share, states_of, too_short, width
 
@@ -274,7 +274,7 @@ class Motion:
     def _jump(self, row: Any, before: float, slot: int, piece: Slice) -> Finding:
         bounds, text = self._known[slot], self._text(row)
         step = float(row["value"]) - before
-        return self._made(
+        return point_finding(
             "value-jump",
             Level.NOTICE,
             row,
@@ -292,7 +292,7 @@ class Motion:
     def _freeze(self, row: Any, slot: int, piece: Slice) -> Finding:
         bounds, text = self._known[slot], self._text(row)
         still = (self._at[slot] - self._since[slot]) / SECOND
-        return self._made(
+        return point_finding(
             "value-frozen",
             Level.NOTICE,
             row,
@@ -311,7 +311,7 @@ class Motion:
     def _standstill(self, row: Any, number: int, piece: Slice) -> Finding:
         whole, bounds = self._whole, self._whole.bounds[number]
         still, (_, longest, reports) = (whole.at[number] - whole.since[number]) / SECOND, bounds.seen
-        made = self._made(
+        made = point_finding(
             "values-standstill",
             Level.NOTICE,
             row,
@@ -330,39 +330,6 @@ class Motion:
 
     def _text(self, row: Any) -> str:
         return self.lens.names.point(int(row["proto"]), int(row["point"]))
-
-    def _made(
-        self,
-        rule: str,
-        level: Level,
-        row: Any,
-        piece: Slice,
-        summary: str,
-        expected: str,
-        observed: str,
-        scores: dict[str, float],
-        **more: Any,
-    ) -> Finding:
-        message = piece.messages[int(row["message"])]
-        return Finding(
-            ts=int(row["ts"]),
-            detector=NAME,
-            rule=rule,
-            level=level,
-            reading=Reading(max(scores, key=lambda name: scores[name])),
-            proto=int(row["proto"]),
-            conv=int(row["conv"]),
-            src=int(message["src"]),
-            dst=int(message["dst"]),
-            summary=summary,
-            kind=int(message["kind"]),
-            point=int(row["point"]),
-            expected=expected,
-            observed=observed,
-            frames=[int(row["frame"])],
-            scores=scores,
-            **more,
-        )
 
 
 class _Whole:

@@ -145,10 +145,8 @@ class States:
         first, second = (other, change.state) if swapped else (change.state, other)
         entered = text_histogram(row.entered)
         code = int(first.settled) * BASE + int(second.settled)
-        if code in entered or unseen(entered, code, row.together, row.alone) is None:
-            return None
-        why = unseen(entered, code, row.together, row.alone)
-        return self._finding(change, other, mine, its, str(why), now)
+        why = None if code in entered else unseen(entered, code, row.together, row.alone)
+        return None if why is None else self._finding(change, other, mine, its, why, now)
 
     def _finding(
         self, change: Change, other: State, mine: PointKey, its: PointKey, why: str, now: int

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.alerts import incidents_of
-from detectors.base import Alert
+from detectors.base import Alert, blank_alert
 from detectors.behaviour import local_outliers
 from detectors.groups import is_group_address
 from sensor.labels import Event
@@ -134,24 +134,16 @@ def _merged(spans: list[tuple[float, float]]) -> list[tuple[float, float, str]]:
 
 
 def _alert(number: int, name: str, start: float, end: float, host: str) -> Alert:
-    return Alert(
+    return replace(
+        blank_alert(name),
         id=f"trivial-{number}",
         start=start,
         end=end,
         level="warning",
         reading="attack",
         detector="trivial",
-        rule=name,
-        technique="",
-        protocol="",
         src=host,
-        dst="",
-        kind="",
-        point="",
         summary=name,
-        expected="",
-        observed="",
-        p_value=None,
         count=1,
         frames=[],
         readings={"attack": 1.0},

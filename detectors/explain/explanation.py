@@ -149,31 +149,6 @@ def values_of(alert: Alert) -> dict[str, str]:
     return {name: getattr(alert, name) for name in ("src", "dst", "protocol", "kind", "point")}
 
 
-def blank_alert(rule: str) -> Alert:
-    """An alert without circumstances, to explain a rule as such."""
-    return Alert(
-        id="",
-        start=math.nan,
-        end=math.nan,
-        level="",
-        reading="",
-        detector="",
-        rule=rule,
-        technique="",
-        protocol="",
-        src="",
-        dst="",
-        kind="",
-        point="",
-        summary="",
-        expected="",
-        observed="",
-        p_value=None,
-        count=0,
-        frames=[],
-    )
-
-
 def _effect(catalogue: Catalogue, effect: str) -> str:
     """The profile's own words in English; a translation elsewhere, never a mixture."""
     if catalogue.language == "en":

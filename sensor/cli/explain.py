@@ -201,7 +201,8 @@ def _nodes(protocol: str) -> frozenset[str]:
 
 
 def _explain_rule(rule: str, catalogue: Catalogue, as_json: bool) -> None:
-    from detectors.explain.explanation import blank_alert, explained
+    from detectors.base import blank_alert
+    from detectors.explain.explanation import explained
     from sensor.report.explained import Shown, explanation_record, explanation_text
 
     if rule not in catalogue.entries:

@@ -10,7 +10,7 @@ import hashlib
 import threading
 from dataclasses import dataclass, field, replace
 
-from detectors.base import Alert, Level, Reading
+from detectors.base import Alert, Level, Reading, blank_alert
 from sensor.store.live import AlertChange
 
 DETECTOR = "sensor"
@@ -19,24 +19,17 @@ DETECTOR = "sensor"
 def own_alert(rule: str, level: Level, source: str, summary: str, start: float, observed: str = "") -> Alert:
     """An alert about the sensor; its id depends on rule, source and start."""
     ident = hashlib.sha256("\0".join(("sensor", rule, source, f"{start:.3f}")).encode()).hexdigest()[:12]
-    return Alert(
+    return replace(
+        blank_alert(rule),
         id=ident,
         start=start,
         end=start,
         level=level.name.lower(),
         reading=Reading.VISIBILITY.value,
         detector=DETECTOR,
-        rule=rule,
-        technique="",
-        protocol="",
-        src="",
-        dst="",
-        kind="",
         point=source,
         summary=summary,
-        expected="",
         observed=observed,
-        p_value=None,
         count=1,
         frames=[],
         readings={Reading.VISIBILITY.value: 1.0},

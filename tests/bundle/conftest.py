@@ -20,19 +20,16 @@ from sensor.bundle.sign import Signer
 from sensor.bundle.write import Job, write_bundle
 from sensor.capture.pcapfile import CaptureFile
 from sensor.engines import open_engine
-from sensor.pipeline import detect, learn
+from sensor.pipeline import detect
 from sensor.sinks.secret import Secret
 from tests.bundle.samples import key_file
-from tests.daemon.process import DEMO
+from tests.daemon.process import DEMO, lab_baseline
 
 
 @pytest.fixture(scope="session")
 def baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Learned from the short quiet capture."""
-    path = tmp_path_factory.mktemp("baseline") / "lab.baseline"
-    decoded = open_engine([DEMO / "quiet_test.pcap.gz"], "native")
-    learn(decoded, decoded.names).save(path)
-    return path
+    return lab_baseline(tmp_path_factory.mktemp("baseline"))
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,14 @@
-"""Frames and keys for the tests of bundles."""
+"""Frames, keys and small disks for the tests of bundles."""
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -44,3 +48,16 @@ def key_file(path: Path, openssh: bool = False) -> Path:
     )
     path.with_suffix(".pub").write_bytes(public)
     return path
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[Path]:
+    """A file system of its own at ``place``, soon full; skips the test without the right to mount one."""
+    place.mkdir()
+    call = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    if subprocess.run(call, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=False)

@@ -26,7 +26,7 @@ from sensor.errors import InputError, UsageError
 from sensor.report.evidence import facts_of, list_table, print_verdict, shown_rows
 from sensor.sinks.base import Unavailable
 from sensor.sinks.secret import Secret
-from tests.bundle.samples import key_file
+from tests.bundle.samples import key_file, small_disk
 
 Make = Callable[..., Bundle]
 MANY = Bounds(1 << 40, 1_000_000, 1e12)
@@ -253,14 +253,9 @@ def test_a_damaged_state_file_costs_the_counts_only(make: Make, folder: Folder) 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB under the folder of bundles."""
-    place = tmp_path / "evidence"
-    place.mkdir()
-    call = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
-    if subprocess.run(call, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=False)
+    """A file system of 256 KiB under the folder of bundles."""
+    with small_disk(tmp_path / "evidence", "256k") as place:
+        yield place
 
 
 def test_a_full_disk_leaves_nothing_half_done(small: Path, make: Make, folder: Folder) -> None:

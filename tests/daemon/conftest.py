@@ -7,18 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sensor.engines import open_engine
-from sensor.pipeline import learn
-from tests.daemon.process import DEMO, Daemon
+from tests.daemon.process import Daemon, lab_baseline
 
 
 @pytest.fixture(scope="session")
 def baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Learned from the short quiet capture."""
-    path = tmp_path_factory.mktemp("baseline") / "lab.baseline"
-    decoded = open_engine([DEMO / "quiet_test.pcap.gz"], "native")
-    learn(decoded, decoded.names).save(path)
-    return path
+    return lab_baseline(tmp_path_factory.mktemp("baseline"))
 
 
 @pytest.fixture

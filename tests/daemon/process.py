@@ -15,7 +15,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from sensor.engines import open_engine
 from sensor.errors import GridwardenError
+from sensor.pipeline import learn
 from sensor.store.sqlite import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +32,14 @@ def until(condition: Callable[[], bool], what: str = "it", patience: float = PAT
     while not condition():
         assert time.monotonic() < end, f"{what} did not come to pass"
         time.sleep(0.05)
+
+
+def lab_baseline(folder: Path) -> Path:
+    """A baseline in a folder, learned from the short quiet capture."""
+    path = folder / "lab.baseline"
+    decoded = open_engine([DEMO / "quiet_test.pcap.gz"], "native")
+    learn(decoded, decoded.names).save(path)
+    return path
 
 
 def write_config(path: Path, baseline: Path, source: str, more: str = "") -> Path:

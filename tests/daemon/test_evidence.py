@@ -24,7 +24,7 @@ from sensor.bundle.verify import check_chain, replay, verify
 from sensor.capture.pcapfile import CaptureFile
 from sensor.errors import InputError
 from sensor.store.sqlite import Store
-from tests.bundle.samples import key_file
+from tests.bundle.samples import key_file, small_disk
 from tests.daemon.process import DEMO, ROOT, Daemon, count, query, until, write_config
 from tests.live import wire
 
@@ -244,13 +244,8 @@ def test_after_a_reload_bundles_name_the_new_baseline(daemon: Start, baseline: P
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "small"
-    place.mkdir()
-    call = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)]
-    if subprocess.run(call, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=False)
+    with small_disk(tmp_path / "small", "3m") as place:
+        yield place
 
 
 def test_a_full_disk_is_waited_for(daemon: Start, baseline: Path, tmp_path: Path, small: Path) -> None:

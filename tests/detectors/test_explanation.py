@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from detectors.base import Alert
+from detectors.base import Alert, blank_alert
 from detectors.explain.catalogue import LANGUAGES, load_catalogue
-from detectors.explain.explanation import KindFacts, blank_alert, check_of, explained
+from detectors.explain.explanation import KindFacts, check_of, explained
 
 
 def alert(ident: str = "a1", **changes: object) -> Alert:
