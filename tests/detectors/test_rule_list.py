@@ -19,6 +19,7 @@ MAKERS = {
     "_bit",
     "message_finding",
     "news_finding",
+    "point_finding",
     "own_alert",
     "begin",
 }
