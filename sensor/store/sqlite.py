@@ -10,6 +10,7 @@ It refuses databases of other programs and layouts newer than its own (see ``mig
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -368,16 +369,28 @@ def upsert_sql(columns: str, table: str) -> str:
 
 
 def _create(path: Path) -> None:
-    """Create the file with our own rights before SQLite would with wider ones."""
+    """Create the file with our own rights before SQLite would with wider ones.
+
+    A file that is there is not opened: closing it again would drop the locks of every other connection of
+    this process (POSIX; "How To Corrupt An SQLite Database File", 2.2), and the next program that looks into
+    the store would believe itself alone and take the write-ahead log away from under the daemon.
+    """
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, MODE))
-    except IsADirectoryError as error:
-        raise StoreUnavailable(f"{path}: is a folder. Name a file with --store") from error
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, MODE))
+    except FileExistsError:
+        if path.is_dir():
+            raise StoreUnavailable(f"{path}: is a folder. Name a file with --store") from None
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise _closed(path, os.strerror(errno.EACCES)) from None
     except OSError as error:
-        raise StoreUnavailable(
-            f"{path}: the store cannot be opened for writing: {error.strerror}. "
-            f"Check that {path.parent} exists and can be written"
-        ) from error
+        raise _closed(path, error.strerror) from error
+
+
+def _closed(path: Path, why: str | None) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"{path}: the store cannot be opened for writing: {why}. "
+        f"Check that {path.parent} exists and can be written"
+    )
 
 
 def _connect(path: Path, timeout: float) -> sqlite3.Connection:

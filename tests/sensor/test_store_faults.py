@@ -205,3 +205,29 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
         store.write(Result())
         store.close()
         store.close()
+
+
+OTHER_PROGRAM = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM alerts").fetchall()
+connection.execute("CREATE TABLE foreign_note (words TEXT)")
+connection.execute("DROP TABLE foreign_note")
+connection.commit()
+connection.close()
+"""
+
+
+def test_another_program_that_looks_into_a_used_store_takes_nothing_away(tmp_path: Path) -> None:
+    """The daemon opens the store several times (itself, each sink), which costs nobody the locks."""
+    path = tmp_path / "site.db"
+    with Store.open(path) as store, Store.open(path):
+        store.write(storm(1))
+        log = path.with_name("site.db-wal")
+        before = log.stat().st_ino
+        subprocess.run([sys.executable, "-c", OTHER_PROGRAM, str(path)], check=True)
+        assert log.stat().st_ino == before, "the last to close takes the write-ahead log away: it thought so"
+        store.write(storm(2))
+    with Store.look(path) as store:
+        store.check()
+        assert len(store.alerts()) == 2
