@@ -17,6 +17,7 @@ import os
 import re
 import zipfile
 import zlib
+from collections import namedtuple
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,7 @@ class Baseline:
         frame = self.tables[table]
         kept = self._rows.get(table)
         if kept is None or kept[0] is not frame:
-            kept = self._rows[table] = (frame, list(frame.itertuples(index=False)))
+            kept = self._rows[table] = (frame, _named(frame))
         return iter(kept[1])
 
     @property
@@ -210,6 +211,12 @@ class Baseline:
             ) from error
         except zlib.error as error:
             raise BaselineError(f"{name}: damaged ({error}); take it from a backup or learn again") from error
+
+
+def _named(frame: pd.DataFrame) -> list[Any]:
+    """Rows as named tuples; ``itertuples`` takes five times as long, which every start would pay."""
+    row = namedtuple("Row", map(str, frame.columns), rename=True)  # type: ignore[misc]
+    return [row(*values) for values in zip(*(frame[name].tolist() for name in frame.columns), strict=True)]
 
 
 def _json(value: Any) -> bytes:

@@ -153,7 +153,7 @@ class Disturbances:
         return self._pairs[conv]
 
     def _heard(self, piece: Slice) -> None:
-        for conv in np.unique(piece.messages["conv"]).tolist():
+        for conv in set(piece.messages["conv"].tolist()):
             pair = self._pair(conv) if conv >= 0 else None
             if pair is not None:
                 self._link(pair).heard = piece.end
@@ -210,7 +210,7 @@ class Disturbances:
             if pair is not None:
                 self._telling(row, pair, self._link(pair))
         sent = rows[(kinds < 256) & (kinds > 0) & (rows["role"] == Role.SERVER)]
-        for conv in np.unique(sent["conv"]).tolist():
+        for conv in set(sent["conv"].tolist()):
             pair = self._pair(conv)
             if pair is not None:
                 self._link(pair).data = True

@@ -15,13 +15,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
-
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import SECOND, Lens
+from detectors.groups import SECOND, Lens, among
 from detectors.rules.common import MAX_READ, thinned
-from detectors.rules.shared import PAUSE, Openings, ProtocolRules, Rows, Rule, among, grouped, has, one
+from detectors.rules.shared import PAUSE, Openings, ProtocolRules, Rows, Rule, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "iec104"
@@ -109,7 +107,7 @@ class Iec104LinkRules(ProtocolRules):
         read, left = thinned(rows[rows["stream"] >= 0], MAX_READ)
         for number, values in enumerate(read[_COLUMNS].tolist()):
             self._message(read, number, values)
-        for stream in np.unique(left["stream"]).tolist():
+        for stream in set(left["stream"].tolist()):
             self._links.drop(int(stream))  # what waits there is not known any more
         rows = rows[~has(rows, Flag.RETRANSMITTED)]
         kinds, client = rows["kind"], rows["role"] == Role.CLIENT
