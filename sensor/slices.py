@@ -43,7 +43,7 @@ class Slicer:
         Most messages in one slice.
     """
 
-    def __init__(self, length: int = SECOND, limit: int = ROW_LIMIT) -> None:
+    def __init__(self, length: int = 2 * SECOND, limit: int = ROW_LIMIT) -> None:
         self.length = length
         self.limit = limit
         self._clock = int(np.iinfo(np.int64).min)
