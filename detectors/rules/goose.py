@@ -427,7 +427,7 @@ class GooseRules:
         keys = list(zip(rows["point"][at].tolist(), seconds[at].tolist(), strict=True))
         before = [self._counts.get(key, 0) for key in keys]
         counts = {key: n + had for key, n, had in zip(keys, sizes.tolist(), before, strict=True)}
-        for place, (key, count) in enumerate(counts.items()):
+        for place, count in enumerate(counts.values()):
             if count > FLOOD >= before[place]:
                 row = rows[at[place]]
                 found.append(
