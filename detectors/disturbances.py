@@ -153,10 +153,12 @@ class Disturbances:
         return self._pairs[conv]
 
     def _heard(self, piece: Slice) -> None:
-        for conv in set(piece.messages["conv"].tolist()):
+        latest = dict(zip(piece.messages["conv"].tolist(), piece.messages["ts"].tolist(), strict=True))
+        for conv, ts in latest.items():
             pair = self._pair(conv) if conv >= 0 else None
             if pair is not None:
-                self._link(pair).heard = piece.end
+                link = self._link(pair)
+                link.heard = max(link.heard, ts)
 
     def _link(self, pair: Pair) -> _Link:
         link = self._links.get(pair)
