@@ -51,18 +51,27 @@ def tshark(path: str) -> int:
 
 
 def aggregate(path: str) -> int:
-    """Native decoding, then what every judgement rests on: inventory, slices, numbered points, windows."""
-    from detectors.groups import Lens
+    """Native decoding, then what every judgement rests on.
+
+    Inventory, slices, kinds by conversation, numbered points, windows of features, early-warning margins.
+    """
+    from detectors.groups import Lens, grouped
     from sensor.engines import open_engine
-    from sensor.features.windows import Windower
+    from sensor.features.windows import WINDOW, Windower
     from sensor.inventory import Inventory
     from sensor.run import Samples, tap
     from sensor.slices import Slicer
+    from sensor.warning.margin_sources import MarginSources
 
     decoded = open_engine([path], "native")
-    windower = Windower(Lens(decoded.names))
+    lens = Lens(decoded.names)
+    windower, margins = Windower(lens), MarginSources(decoded.names)
     for piece in Slicer().run(tap(decoded, Inventory(decoded), Samples())):
-        windower.push(piece)
+        window = windower.push(piece)
+        if window is not None:
+            margins.close(window.start + WINDOW, lens)
+        grouped(piece)
+        margins.push(piece)
     return decoded.native.counters["frames"]
 
 

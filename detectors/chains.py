@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Slice
-from detectors.groups import REPEATED, Ints, Lens, Numbered, runs
+from detectors.groups import REPEATED, Ints, Lens, Numbered, among, runs
 from detectors.lookup import Lookup
 from detectors.rules.common import protocol_numbers
 from grid_profiles.vocabulary import Flag, Role
@@ -142,7 +142,7 @@ class Chains:
                 proto = lens.names.protocol_id(name)
             except KeyError:
                 continue
-            self._protocols.append((proto, np.array(timers, np.int64), name == "iec104"))
+            self._protocols.append((proto, timers, name == "iec104"))
         self._begin()
 
     def _begin(self) -> None:
@@ -184,7 +184,7 @@ class Chains:
             kind = messages["kind"][numbers]
             mine = (kind >= 0) & (messages["flags"][numbers] & np.uint32(REPEATED) == 0)
             if len(timers):
-                mine &= ~np.isin(kind, timers)
+                mine &= ~among(kind, timers)
             chosen.append(numbers[mine])
         at = np.concatenate(chosen) if chosen else _NOWHERE
         if not len(at):

@@ -153,10 +153,12 @@ class Disturbances:
         return self._pairs[conv]
 
     def _heard(self, piece: Slice) -> None:
-        for conv in np.unique(piece.messages["conv"]).tolist():
+        latest = dict(zip(piece.messages["conv"].tolist(), piece.messages["ts"].tolist(), strict=True))
+        for conv, ts in latest.items():
             pair = self._pair(conv) if conv >= 0 else None
             if pair is not None:
-                self._link(pair).heard = piece.end
+                link = self._link(pair)
+                link.heard = max(link.heard, ts)
 
     def _link(self, pair: Pair) -> _Link:
         link = self._links.get(pair)
@@ -210,7 +212,7 @@ class Disturbances:
             if pair is not None:
                 self._telling(row, pair, self._link(pair))
         sent = rows[(kinds < 256) & (kinds > 0) & (rows["role"] == Role.SERVER)]
-        for conv in np.unique(sent["conv"]).tolist():
+        for conv in set(sent["conv"].tolist()):
             pair = self._pair(conv)
             if pair is not None:
                 self._link(pair).data = True

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Names, Slice
-from detectors.groups import REPEATED, SECOND, Ints
+from detectors.groups import REPEATED, SECOND, Ints, among
 from detectors.rules.common import protocol_numbers
 from grid_profiles.vocabulary import Flag, Role
 
@@ -123,20 +123,20 @@ def _opcua(rows: _Columns) -> Parts:
 def _dnp3(rows: _Columns) -> Parts:
     client, server = _roles(rows)
     kind = rows["kind"]
-    asks = client & (kind >= 1) & (kind <= 127) & ~np.isin(kind, (6, 8, 10, 12))
+    asks = client & (kind >= 1) & (kind <= 127) & ~among(kind, (6, 8, 10, 12))
     return Parts(asks, server & (kind == 129), rows["seq"] & 0xF)
 
 
 def _bacnet(rows: _Columns) -> Parts:
     pdu = rows["kind"] >> 8
     plain = (rows["kind"] >= 0) & (rows["kind"] < 1 << 16) & (rows["seq"] >= 0)
-    return Parts(plain & (pdu == 0), plain & np.isin(pdu, (2, 3, 5, 6, 7)), rows["seq"])
+    return Parts(plain & (pdu == 0), plain & among(pdu, (2, 3, 5, 6, 7)), rows["seq"])
 
 
 def _mqtt(rows: _Columns) -> Parts:
     kind = rows["kind"]
-    asks = np.isin(kind, (1, 8, 10, 12)) | ((kind == 3) & (rows["aux"] & 3 == 1))
-    answers = np.isin(kind, (2, 4, 9, 11, 13))
+    asks = among(kind, (1, 8, 10, 12)) | ((kind == 3) & (rows["aux"] & 3 == 1))
+    answers = among(kind, (2, 4, 9, 11, 13))
     return Parts(asks, answers, np.where(answers, kind - 1, kind) << 20 | rows["seq"] + 1 & 0xFFFFF)
 
 
@@ -146,7 +146,7 @@ def _iec104(rows: _Columns) -> Parts:
     command = (kind >= 45) & (kind <= 107)
     asks = client & command & ((cause == 6) | (cause == 8))
     answers = server & command & ((cause == 7) | (cause == 9) | ((cause >= 44) & (cause <= 47)))
-    act, con = np.isin(kind, (513, 516, 528)), np.isin(kind, (514, 520, 544))
+    act, con = among(kind, (513, 516, 528)), among(kind, (514, 520, 544))
     # who confirmed is told from who asked: both sides may test at once
     from_client = np.where(act, client, server)
     unnumbered = (1 << 50) + (np.where(act, 2 * (kind - 512), kind - 512) << 1 | from_client)

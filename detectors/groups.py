@@ -6,6 +6,7 @@ instead of one dictionary look-up per message.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -129,6 +130,21 @@ def runs(*columns: npt.NDArray[Any]) -> tuple[Ints, Ints]:
     np.subtract(first[1:], first[:-1], out=sizes[:-1])
     sizes[-1:] = len(columns[0]) - first[-1:]
     return first, sizes
+
+
+FEW_CODES, FEW_ROWS = 8, 64
+
+
+def among(values: npt.NDArray[Any], codes: Collection[int]) -> npt.NDArray[np.bool_]:
+    """Where a column has one of some codes; a slice holds few rows, for which ``np.isin`` is slow."""
+    if len(codes) <= FEW_CODES:
+        found = np.zeros(len(values), bool)
+        for code in codes:
+            found |= values == code
+        return found
+    if len(values) <= FEW_ROWS:
+        return np.array([value in codes for value in values.tolist()], bool)
+    return np.asarray(np.isin(values, list(codes)), bool)
 
 
 def column(values: npt.NDArray[Any], at: Ints, fill: Any) -> npt.NDArray[Any]:

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Reading, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import FIT_SHARE, Blocks, Budget, upper_limit
-from detectors.groups import REPEATED, ConvKey, Ints, Lens, PointRows, column, runs
+from detectors.groups import REPEATED, ConvKey, Ints, Lens, PointRows, among, column, runs
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
 
 NAME: Final = "values"
@@ -115,7 +115,7 @@ def _values(piece: Slice, lens: Lens, clocks: list[int]) -> PointRows:
     keep = (np.abs(points["value"]) < 1e150) & (numbers >= 0)
     keep &= piece.messages["flags"][points["message"]] & np.uint32(REPEATED) == 0
     if clocks:
-        keep &= ~((points["kind"] == UTC_TIME) & np.isin(points["proto"], clocks))
+        keep &= ~((points["kind"] == UTC_TIME) & among(points["proto"], clocks))
     return PointRows(points, numbers) if keep.all() else PointRows(points[keep], numbers[keep])
 
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import Budget
-from detectors.groups import REPEATED, ConvKey, Ints, Lens, column, runs
+from detectors.groups import REPEATED, ConvKey, Ints, Lens, among, column, runs
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import DANGEROUS, Role
 
@@ -102,7 +102,7 @@ class Measured:
                 orders = points[keep & ordered]
                 keep &= ~ordered
             if self._clocks:
-                keep &= ~((points["kind"] == UTC_TIME) & np.isin(points["proto"], self._clocks))
+                keep &= ~((points["kind"] == UTC_TIME) & among(points["proto"], self._clocks))
             if not keep.all():
                 points, numbers = points[keep], numbers[keep]
         firsts, sizes = runs(numbers)

@@ -27,6 +27,9 @@ from grid_profiles.vocabulary import MESSAGE, POINT
 from sensor.messages import MessageBatch
 
 SECOND: Final = 1_000_000_000
+LENGTH: Final = 2 * SECOND
+"""Of a slice of a capture; a live one is judged more often, because somebody waits. It divides a window."""
+
 ROW_LIMIT: Final = 200_000
 
 Ints = npt.NDArray[np.int64]
@@ -43,7 +46,7 @@ class Slicer:
         Most messages in one slice.
     """
 
-    def __init__(self, length: int = SECOND, limit: int = ROW_LIMIT) -> None:
+    def __init__(self, length: int = LENGTH, limit: int = ROW_LIMIT) -> None:
         self.length = length
         self.limit = limit
         self._clock = int(np.iinfo(np.int64).min)
@@ -82,9 +85,11 @@ class Slicer:
         self._lost += batch.lost_after
 
     def close(self) -> Iterator[Slice]:
-        """Give the last slice."""
+        """Give the last slice. It ends with the last frame: nobody was silent after that."""
         if self._number is not None:
-            yield self._emit(self._rows)
+            last = self._emit(self._rows)
+            last.end = min(last.end, max(self._clock + 1, last.start))
+            yield last
         self._number = None
 
     def run(self, batches: Iterable[MessageBatch]) -> Iterator[Slice]:

@@ -12,8 +12,8 @@ from typing import Final
 
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import Lens
-from detectors.rules.shared import ProtocolRules, Rows, Rule, among, grouped, has
+from detectors.groups import Lens, among
+from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "bacnet"

@@ -14,9 +14,9 @@ import numpy as np
 
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import Lens
+from detectors.groups import Lens, among
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, among, grouped, has
+from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "dlms"

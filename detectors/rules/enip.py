@@ -13,9 +13,9 @@ import numpy as np
 
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import Lens
+from detectors.groups import Lens, among
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, among, changes, grouped, has, one
+from detectors.rules.shared import ProtocolRules, Rows, Rule, changes, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES = 4, 99, 100

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import SECOND, Lens
+from detectors.groups import SECOND, Ints, Lens, runs
 from detectors.loss import Losses
 from detectors.rules.common import Bounded, message_finding, protocol_rows
 from detectors.rules.shared import Habits
@@ -53,11 +54,16 @@ class _Block:
     """Where one control block stands."""
 
     source: int
-    proto: int
-    conv: int
     row: Any
-    changed: int = 0
+    heard: int = 0  # ns
+    lifetime: int = 0  # ns that the last frame allowed to live
     expired: bool = False
+    quiet: bool = False  # nothing was said about the last frame
+
+    def take(self, row: Any) -> None:
+        """The frame that came last."""
+        self.row, self.expired = row.copy(), False
+        self.heard, self.lifetime = int(row["ts"]), int(row["aux"]) * 1_000_000
 
 
 class PublisherLearner:
@@ -109,6 +115,7 @@ class GooseRules:
         self._losses = Losses()
         self._clock = -1
         self._unread = 0
+        self._counts: dict[tuple[int, int], int] = {}  # messages of a block in the second that is running
         if baseline is not None:
             described = set(baseline.tables["control_blocks"]["ref"])  # their revision is judged by it
             for row in baseline.rows("publishers"):
@@ -133,30 +140,58 @@ class GooseRules:
             self._resume(piece.start)
         self._clock = piece.end
         if len(rows):
+            rows = rows[np.argsort(rows["point"], kind="stable")]
             self._floods(rows, found)
             for run in self._runs(rows):
-                self._run(run, found)
+                before = len(found)
+                block = self._run(run, found)
+                block.quiet = len(found) == before
         self._expired(piece.end, found)
         return found
 
     def _runs(self, rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """Messages of each control block, cut where one is not the plain repetition of the one before it."""
-        rows = rows[np.argsort(rows["point"], kind="stable")]
-        new = np.flatnonzero(~_plain(rows[:-1], rows[1:])) + 1
-        runs = np.split(rows, new) if len(new) < MAX_RUNS else []
-        if not runs:  # a flood in which nothing follows on anything: what it is has been said above
-            blocks = np.split(rows, np.flatnonzero(np.diff(rows["point"])) + 1)
-            each = max(1, MAX_RUNS // len(blocks))
-            runs = [block[i : i + 1] for block in blocks for i in range(min(each, len(block)))]
-            self._unread += len(rows) - len(runs)
-        return sorted(runs, key=lambda run: int(run["frame"][0]))
+        """Messages of each control block, cut where one is not the plain repetition of the one before it.
+
+        What goes on as it was, with nothing to say about it, is taken at once and not among them.
+        """
+        first, sizes = runs(rows["point"])
+        plain = self._goes_on(rows, first)
+        if len(rows) - np.count_nonzero(plain) >= MAX_RUNS:
+            # a flood in which nothing follows on anything: what it is has been said above
+            each = max(1, MAX_RUNS // len(first))
+            spans = zip(first.tolist(), sizes.tolist(), strict=True)
+            told = [rows[i : i + 1] for at, size in spans for i in range(at, at + min(each, size))]
+            self._unread += len(rows) - len(told)
+        else:
+            heads = ~plain
+            heads[first] = True
+            begins = np.flatnonzero(heads).tolist()
+            told = []
+            for begin, end in pairwise([*begins, len(rows)]):
+                if not plain[begin]:
+                    told.append(rows[begin:end])
+                elif block := self._blocks.get(int(rows["point"][begin])):
+                    block.take(rows[end - 1])
+        return sorted(told, key=lambda run: int(run["frame"][0]))
+
+    def _goes_on(self, rows: npt.NDArray[Any], first: Ints) -> npt.NDArray[np.bool_]:
+        """Where a message is the plain repetition of the one before it, be that of an earlier slice."""
+        blocks = [self._blocks.get(point) for point in rows["point"][first].tolist()]
+        before = np.empty_like(rows)
+        before[1:] = rows[:-1]
+        known = np.array([block is not None and block.quiet for block in blocks], bool)
+        if known.any():
+            before[first[known]] = np.array([b.row for b in blocks if b is not None and b.quiet], rows.dtype)
+        plain = _plain(before, rows)
+        plain[first[~known]] = False
+        return plain
 
     def _resume(self, now: int) -> None:
         """After a pause of the whole capture nothing is known about what happened in it."""
-        for block in self._blocks._entries.values():
-            block.row["ts"] = now
+        for block in self._blocks.values():
+            block.row["ts"] = block.heard = now
 
-    def _run(self, run: npt.NDArray[Any], found: list[Finding]) -> None:
+    def _run(self, run: npt.NDArray[Any], found: list[Finding]) -> _Block:
         """A message and its plain repetitions: what is true of the first is true of all."""
         row = run[0]
         point = int(row["point"])
@@ -164,15 +199,16 @@ class GooseRules:
         self._configuration(run, found)
         if block is None:
             self._source(run, None, found)
-            made = _Block(int(row["src"]), int(row["proto"]), int(row["conv"]), run[-1].copy())
-            self._blocks.put(point, made)
-            return
+            block = self._blocks.put(point, _Block(int(row["src"]), run[-1]))
+            block.take(run[-1])
+            return block
         if int(row["src"]) != block.source:
             self._source(run, block, found)
-            return  # the known publisher's counters are not moved by another
+            return block  # the known publisher's counters are not moved by another
         self._lifetime(row, block, found)
         self._counters(row, block, found)
-        block.row, block.expired = run[-1].copy(), False
+        block.take(run[-1])
+        return block
 
     def _source(self, run: npt.NDArray[Any], block: _Block | None, found: list[Finding]) -> None:
         row = run[0]
@@ -186,7 +222,7 @@ class GooseRules:
             expected = self.lens.names.endpoint(block.source)
             if known is not None and source in known and expected in known:
                 block.source = int(row["src"])  # a hot stand-by that was learned took over
-                block.row = run[-1].copy()
+                block.take(run[-1])
                 return
         found.append(
             self._finding(
@@ -349,15 +385,15 @@ class GooseRules:
         )
 
     def _lifetime(self, row: Any, block: _Block, found: list[Finding]) -> None:
-        allowed, late = int(block.row["aux"]), int(row["ts"]) - int(block.row["ts"])
-        if allowed > 0 and late > TOLERANCE * allowed * 1_000_000 and not block.expired:
+        late = int(row["ts"]) - block.heard
+        if 0 < block.lifetime * TOLERANCE < late and not block.expired:
             found.append(self._excused(self._late(row, block, late), block, late))
 
     def _expired(self, now: int, found: list[Finding]) -> None:
         """Control blocks whose publisher fell silent; said once per silence."""
-        for block in self._blocks._entries.values():
-            allowed, late = int(block.row["aux"]) * 1_000_000, now - int(block.row["ts"])
-            if not block.expired and allowed > 0 and late > TOLERANCE * allowed:
+        for block in self._blocks.values():
+            late = now - block.heard
+            if 0 < block.lifetime * TOLERANCE < late and not block.expired:
                 block.expired = True
                 finding = self._late(block.row, block, late)
                 finding.ts = now
@@ -365,8 +401,8 @@ class GooseRules:
 
     def _excused(self, finding: Finding, block: _Block, late: int) -> Finding:
         """Publishers announce twice their interval, so that two frames are missing for each lifetime."""
-        due = 2 * late // (int(block.row["aux"]) * 1_000_000)
-        return self._losses.weigh(finding, int(block.row["ts"]), max(1, due))
+        due = 2 * late // block.lifetime
+        return self._losses.weigh(finding, block.heard, max(1, due))
 
     def _late(self, row: Any, block: _Block, late: int) -> Finding:
         allowed = int(block.row["aux"])
@@ -383,10 +419,17 @@ class GooseRules:
         )
 
     def _floods(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
-        points, counts = np.unique(rows["point"], return_counts=True)
-        for point, count in zip(points.tolist(), counts.tolist(), strict=True):
-            if count > FLOOD:
-                row = rows[rows["point"] == point][0]
+        """More messages of one block in one second than any schedule sends, however long a slice is."""
+        seconds = rows["ts"].astype(np.int64) // SECOND
+        order = np.lexsort((seconds, rows["point"]))
+        first, sizes = runs(rows["point"][order], seconds[order])
+        at = order[first]
+        keys = list(zip(rows["point"][at].tolist(), seconds[at].tolist(), strict=True))
+        before = [self._counts.get(key, 0) for key in keys]
+        counts = {key: n + had for key, n, had in zip(keys, sizes.tolist(), before, strict=True)}
+        for place, count in enumerate(counts.values()):
+            if count > FLOOD >= before[place]:
+                row = rows[at[place]]
                 found.append(
                     self._finding(
                         "goose-flood",
@@ -399,6 +442,9 @@ class GooseRules:
                         "T0814",
                     )
                 )
+        latest = int(seconds.max())
+        kept = {key: count for key, count in self._counts.items() if key[1] == latest}
+        self._counts = kept | {key: count for key, count in counts.items() if key[1] == latest}
 
     def _point(self, row: Any) -> str:
         return self.lens.names.point(int(row["proto"]), int(row["point"]))

@@ -44,6 +44,7 @@ ALIVE: Final = 60_000_000_000
 """ns after its last data in which a connection counts as in use (t3 + t1 + t2, with a margin)."""
 
 MAX_STREAMS: Final = 8_192
+MAX_LEGAL: Final = 4_096
 KIND_S: Final = 256
 KIND_U: Final = 512
 TESTFR = (KIND_U + 16, KIND_U + 32)
@@ -65,6 +66,9 @@ QUIET_GAPS: Final = 0.001
 
 _GAP, _LATE = int(Flag.GAP), int(Flag.LATE)
 _REPEATED = int(Flag.RETRANSMITTED | Flag.DUPLICATE)
+_ODD: Final = int(
+    Flag.RETRANSMITTED | Flag.DUPLICATE | Flag.GAP | Flag.LATE | Flag.MIDSTREAM | Flag.NEGATIVE | Flag.TEST
+)
 _MIDSTREAM, _NEGATIVE, _TEST = int(Flag.MIDSTREAM), int(Flag.NEGATIVE), int(Flag.TEST)
 
 
@@ -123,6 +127,7 @@ class Iec104Rules:
         self._losses = Losses()
         self._late: Counter[tuple[int, int]] = Counter()
         self._unread = 0
+        self._legal: set[tuple[int, int, int]] = set()
         self._rows = np.zeros(0, MESSAGE)
         if baseline is not None:
             self._ask(baseline)
@@ -150,11 +155,69 @@ class Iec104Rules:
         # plain numbers: reading fields of a record costs more than all that is done with them
         columns = (rows[name].tolist() for name in FIELDS)
         for at, values in enumerate(zip(*columns, strict=True)):
-            self._message(dict(zip(FIELDS, values, strict=True)) | {"at": at}, found)
-        for stream in np.unique(left["stream"]).tolist():
+            if not self._ordinary(*values):
+                self._message(dict(zip(FIELDS, values, strict=True)) | {"at": at}, found)
+        for stream in set(left["stream"].tolist()):
             self._links.drop(int(stream))  # where its numbers stand is not known any more
         self._unread += len(left)
         return found
+
+    def _ordinary(
+        self,
+        ts: int,
+        frame: int,
+        _proto: int,
+        role: int,
+        _src: int,
+        conv: int,
+        stream: int,
+        kind: int,
+        cause: int,
+        _point: int,
+        seq: int,
+        state: int,
+        flags: int,
+    ) -> bool:
+        """Take a message that nothing can be said about, which is nearly every one; False when one must look.
+
+        It is what :meth:`_message` does when no rule is broken, for a tenth of its time.
+        """
+        link = self._links.get(stream)
+        if link is None or link.doubtful or flags & _ODD or kind > KIND_S or role not in link.sides:
+            return False
+        side, other = link.sides[role], link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
+        unacknowledged = (other.expected - state) % MODULUS if other.expected >= 0 else 0
+        forward = (state - side.acked) % MODULUS if side.acked >= 0 else 0
+        if state < 0 or unacknowledged > K_LIMIT or forward > HALF:
+            return False
+        if kind < KIND_S:
+            newest = self._active.get(conv)
+            if seq != side.expected or newest is None or newest[0] != stream:
+                return False
+            if (kind, cause, role) not in self._legal and not self._is_legal(kind, cause, role):
+                return False
+            self._active.put(conv, (stream, link.begun, ts, frame))
+            self._speaks(conv, stream, ts)
+            side.expected = (seq + 1) % MODULUS
+        if state != side.acked:
+            side.acks.append((state, ts))
+            side.acked = state
+        self._heard.put((conv, role), ts)
+        side.last = ts
+        self._convs[conv] += 1
+        return True
+
+    def _is_legal(self, kind: int, cause: int, role: int) -> bool:
+        """Nothing in :meth:`_content` speaks of such a message, its flags aside; remembered."""
+        legal = not _illegal(kind, cause, role) and cause not in UNKNOWN_CAUSES
+        if legal and len(self._legal) < MAX_LEGAL:
+            self._legal.add((kind, cause, role))
+        return legal
+
+    def _speaks(self, conv: int, stream: int, ts: int) -> None:
+        """Data of a conversation came on this connection; the one before it is remembered too."""
+        others = [entry for entry in self._spoken.get(conv) or () if entry[0] != stream]
+        self._spoken.put(conv, (*others[-1:], (stream, ts)))
 
     def _message(self, row: Row, found: list[Finding]) -> None:
         flags, role, kind = row["flags"], row["role"], row["kind"]
@@ -203,8 +266,7 @@ class Iec104Rules:
             if side.first >= 0 and any(s != stream and link.begun < ts >= now - ALIVE for s, ts in spoken):
                 self._tell_orphan(row, f"N(S) {row['seq']}", found)
             return
-        others = [entry for entry in self._spoken.get(conv) or () if entry[0] != stream]
-        self._spoken.put(conv, (*others[-1:], (stream, now)))
+        self._speaks(conv, stream, now)
 
     def _tell_orphan(self, row: Row, number: str, found: list[Finding]) -> None:
         found.append(

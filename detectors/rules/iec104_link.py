@@ -15,13 +15,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
-
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import SECOND, Lens
+from detectors.groups import SECOND, Lens, among
 from detectors.rules.common import MAX_READ, thinned
-from detectors.rules.shared import PAUSE, Openings, ProtocolRules, Rows, Rule, among, grouped, has, one
+from detectors.rules.shared import PAUSE, Openings, ProtocolRules, Rows, Rule, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "iec104"
@@ -109,7 +107,7 @@ class Iec104LinkRules(ProtocolRules):
         read, left = thinned(rows[rows["stream"] >= 0], MAX_READ)
         for number, values in enumerate(read[_COLUMNS].tolist()):
             self._message(read, number, values)
-        for stream in np.unique(left["stream"]).tolist():
+        for stream in set(left["stream"].tolist()):
             self._links.drop(int(stream))  # what waits there is not known any more
         rows = rows[~has(rows, Flag.RETRANSMITTED)]
         kinds, client = rows["kind"], rows["role"] == Role.CLIENT
@@ -130,31 +128,32 @@ class Iec104LinkRules(ProtocolRules):
         if link is None:
             seen = self.opened(stream) and not flags & _MIDDLE
             link = self._links.put(stream, _Link(False if seen else None, ts))
-        row = rows[number : number + 1]
         if ts - link.last > PAUSE:
-            self._idle(row, link)
+            self._idle(rows[number : number + 1], link)
         link.last = ts
         mine, other = link.sides if role == Role.CLIENT else link.sides[::-1]
         other.heard = True
         if flags & _GAP:
             link.started = None
         if kind >= KIND_U:
-            self._unnumbered(row, link, kind, mine, other)
+            self._unnumbered(rows[number : number + 1], link, kind, mine, other)
         elif kind >= 0:
             if state >= 0 and other.waiting:
-                self._take(row, other, state, ts)
+                self._take(rows, number, other, state, ts)
             if kind < KIND_S and seq >= 0 and not flags & _REPEATED:
                 if link.started is False and not link.early:
-                    self._too_early(row, link)
+                    self._too_early(rows[number : number + 1], link)
                 mine.waiting.append((seq, ts))
                 if len(mine.waiting) >= MANY and mine.heard and not mine.many:
-                    self._unheard(row, mine)
+                    self._unheard(rows[number : number + 1], mine)
         for side in link.sides:
             if side.waiting and ts - side.waiting[0][1] > T1 + MARGIN and side.heard and not side.told:
-                self._tell_late(row, side is mine, ts - side.waiting[0][1], Level.WARNING)
+                self._tell_late(
+                    rows[number : number + 1], side is mine, ts - side.waiting[0][1], Level.WARNING
+                )
                 side.told = True
             if side.test >= 0 and ts - side.test > T1 + MARGIN:
-                self._untested(row, side is mine, ts - side.test)
+                self._untested(rows[number : number + 1], side is mine, ts - side.test)
                 side.test = -1
 
     def _idle(self, rows: Rows, link: _Link) -> None:
@@ -198,16 +197,16 @@ class Iec104LinkRules(ProtocolRules):
         text = f"{who} did not confirm a test for {waited / SECOND:.0f} s, and the connection goes on"
         self.say(TEST, rows, text, "TESTFR con within t1 = 15 s", f"{waited / SECOND:.0f} s")
 
-    def _take(self, rows: Rows, side: _Side, number: int, ts: int) -> None:
-        """Drop what an N(R) acknowledges; the oldest of it tells how long that took."""
+    def _take(self, rows: Rows, number: int, side: _Side, state: int, ts: int) -> None:
+        """Drop what N(R) ``state`` acknowledges; the oldest of it tells how long that took."""
         waiting, oldest = side.waiting, -1
-        while waiting and 0 < (number - waiting[0][0]) % MODULUS < HALF:
+        while waiting and 0 < (state - waiting[0][0]) % MODULUS < HALF:
             sent = waiting.popleft()[1]
             oldest = sent if oldest < 0 else oldest
         if oldest < 0:
             return
         if ts - oldest > T2 + MARGIN and not side.told:
-            self._tell_late(rows, False, ts - oldest, Level.INFO)
+            self._tell_late(rows[number : number + 1], False, ts - oldest, Level.INFO)
         side.told = side.many = False
 
     def _unheard(self, rows: Rows, side: _Side) -> None:

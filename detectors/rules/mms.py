@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import SECOND, Lens
+from detectors.groups import SECOND, Lens, among
 from detectors.rules.common import MAX_READ, thinned
-from detectors.rules.shared import ProtocolRules, Rows, Rule, among, grouped, has, one
+from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "mms"

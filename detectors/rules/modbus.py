@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import REPEATED, SECOND, Lens
+from detectors.groups import REPEATED, SECOND, Lens, among
 from detectors.loss import Losses
 from detectors.rules.common import MAX_READ, Bounded, by_conversation, message_finding, protocol_rows, thinned
 from detectors.tables import conv_of
@@ -119,11 +119,11 @@ class ModbusRules:
         most = _MOST[np.clip(rows["kind"], 0, len(_MOST) - 1)]
         odd |= client & (most > 0) & (rows["count"] >= 0) & ((rows["count"] > most) | (rows["count"] == 0))
         if not self._learning:
-            wrote = np.flatnonzero(client & np.isin(rows["kind"], WRITES))
+            wrote = np.flatnonzero(client & among(rows["kind"], WRITES))
             names = self.lens.names
             senders = np.unique(rows["src"][wrote]).tolist()
             new = [src for src in senders if names.endpoint(src) not in self._writers]
-            odd[wrote] |= np.isin(rows["src"][wrote], new)
+            odd[wrote] |= among(rows["src"][wrote], new)
         return np.asarray(odd, np.bool_)
 
     def _refusals(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
@@ -219,7 +219,7 @@ class ModbusRules:
     def _writes(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
         if self._learning:
             return
-        wrote = rows[(rows["role"] == Role.CLIENT) & np.isin(rows["kind"], WRITES)]
+        wrote = rows[(rows["role"] == Role.CLIENT) & among(rows["kind"], WRITES)]
         if len(wrote) and self._src(wrote[0]) not in self._writers:
             found.append(
                 self._finding(

@@ -13,8 +13,8 @@ import numpy as np
 
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import Lens, runs
-from detectors.rules.shared import ProtocolRules, Rows, Rule, among, grouped, has
+from detectors.groups import Lens, among, runs
+from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "opcua"

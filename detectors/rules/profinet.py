@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import SECOND, Lens
+from detectors.groups import SECOND, Lens, among
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, among, changes, grouped, has, one
+from detectors.rules.shared import ProtocolRules, Rows, Rule, changes, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "profinet_dcp"

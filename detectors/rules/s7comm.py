@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import Lens
+from detectors.groups import Lens, among
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, among, grouped, has, one
+from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "s7comm"

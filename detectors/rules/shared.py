@@ -9,7 +9,7 @@ before anything looks at them one by one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
@@ -31,7 +31,6 @@ MAX_GROUPS: Final = 1_000
 """Groups of rows of one slice that one rule looks at; of a flood of invented hosts the rest go unread."""
 
 SYN: Final = 1  # kind of the tcp row that opens a connection
-FEW: Final = 64
 PAUSE: Final = 30 * SECOND
 """ns without any slice after which nobody knows what followed what."""
 
@@ -396,13 +395,6 @@ def changes(rows: Rows, *columns: str) -> Rows:
         return rows
     ordered = rows[np.argsort(rows["conv"], kind="stable")]
     return ordered[news(ordered["conv"], *(ordered[name] for name in columns))]
-
-
-def among(values: Rows, codes: Collection[int]) -> npt.NDArray[np.bool_]:
-    """Where a column has one of some codes; a slice holds few rows, for which ``np.isin`` is slow."""
-    if len(values) <= FEW:
-        return np.array([value in codes for value in values.tolist()], bool)
-    return np.asarray(np.isin(values, list(codes)), bool)
 
 
 def has(rows: Rows, flag: int) -> npt.NDArray[np.bool_]:

@@ -18,7 +18,7 @@ import numpy as np
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import Lens
-from detectors.rules.common import MAX_READ, thinned
+from detectors.rules.common import MAX_READ, protocol_numbers, thinned
 from detectors.rules.shared import ProtocolRules, Rows, Rule, changes, one
 from grid_profiles.vocabulary import Flag
 
@@ -96,13 +96,26 @@ class SvRules(ProtocolRules):
         events, _ = thinned(rows[rows["kind"] > WINDOW], MAX_READ)
         for row in events:
             self._event(row)
-        messages = piece.messages
-        for number in np.flatnonzero((messages["proto"] == self.proto) & (messages["kind"] == WINDOW)):
-            row = messages[number]
-            stream = self._streams.get(int(row["conv"])) or self._streams.put(int(row["conv"]), _Stream())
-            self._rate(row, stream)
-            low, high = np.searchsorted(piece.points["message"], [number, number + 1])
-            self._waveform(row, stream, piece.points[low:high])
+        self._seconds(piece)
+
+    def _seconds(self, piece: Slice) -> None:
+        """The closed second of each stream, with what its channels measured."""
+        numbers = protocol_numbers(piece, self.proto)
+        numbers = numbers[piece.messages["kind"][numbers] == WINDOW]
+        rows, owners = piece.messages[numbers], piece.points["message"]
+        lows, highs = np.searchsorted(owners, numbers).tolist(), np.searchsorted(owners, numbers + 1).tolist()
+        columns = (rows[name].tolist() for name in ("conv", "aux", "count", "value"))
+        for at, (conv, rate, samples, hertz) in enumerate(zip(*columns, strict=True)):
+            row = rows[at]
+            stream = self._streams.get(conv) or self._streams.put(conv, _Stream())
+            self._rate(row, stream, float(rate), samples)
+            points = piece.points[lows[at] : highs[at]]
+            measured = zip(*(points[name].tolist() for name in ("kind", "point", "value")), strict=True)
+            now = {channel: rms for kind, channel, rms in measured if kind == POINT_RMS and rms == rms}
+            self._frozen(row, stream, now)
+            self._dead(row, stream, now)
+            self._frequency(row, stream, hertz, max(now.values(), default=0.0))
+            stream.rms = now
             stream.seconds += 1
 
     def _simulated(self, rows: Rows) -> None:
@@ -168,31 +181,25 @@ class SvRules(ProtocolRules):
         text = f"a channel of {point} became {bad} (quality 0x{now:04x})"
         self.say(BAD, one(row), text, "validity good", bad, group=point, level=level)
 
-    def _rate(self, row: Any, stream: _Stream) -> None:
+    def _rate(self, row: Any, stream: _Stream, rate: float, samples: int) -> None:
         """Samples a second against the stream's own; losses are told as such."""
-        rate, point = float(row["aux"]), self.point(row)
-        if rate <= 0 or int(row["count"]) < 50:
+        if rate <= 0 or samples < 50:
             return
         if stream.rate < 0:
             if stream.seconds >= 1:  # the first second is cut short
                 stream.rate = rate
             return
         share = rate / stream.rate
+        if abs(share - 1) <= RATE_SHARE:
+            return
+        point = self.point(row)
         expected, observed = f"{stream.rate:.0f} samples/s", f"{rate:.0f} samples/s"
         if share > FLOOD_SHARE:
             text = f"{point} carries {rate:.0f} samples/s instead of {stream.rate:.0f}"
             self.say(FLOOD, one(row), text, expected, observed, group=point)
-        elif abs(share - 1) > RATE_SHARE:
+        else:
             text = f"{point} runs at {rate:.0f} samples/s instead of {stream.rate:.0f}"
             self.say(RATE, one(row), text, expected, observed, group=point)
-
-    def _waveform(self, row: Any, stream: _Stream, points: Rows) -> None:
-        rms = points[(points["kind"] == POINT_RMS) & (points["value"] == points["value"])]
-        now = {int(p["point"]): float(p["value"]) for p in rms}
-        self._frozen(row, stream, now)
-        self._dead(row, stream, now)
-        self._frequency(row, stream, max(now.values(), default=0.0))
-        stream.rms = now
 
     def _frozen(self, row: Any, stream: _Stream, now: dict[int, float]) -> None:
         for channel, value in now.items():
@@ -217,9 +224,8 @@ class SvRules(ProtocolRules):
             text = f"all channels of {self.point(row)} fell to zero within a second"
             self.say(NOTHING, one(row), text, f"RMS near {before:.4g}", f"{most:.4g}", group=self.point(row))
 
-    def _frequency(self, row: Any, stream: _Stream, rms: float) -> None:
+    def _frequency(self, row: Any, stream: _Stream, hertz: float, rms: float) -> None:
         """Frequency of a stream that had a plausible one."""
-        hertz = float(row["value"])
         if hertz != hertz or rms <= 0:
             return
         if LOW_HZ <= hertz <= HIGH_HZ:

@@ -133,7 +133,7 @@ class Config:
     @property
     def slice_ns(self) -> int:
         """Capture time of one slice; short on interfaces, so that alerts come soon."""
-        return (self.detect.slice_ms or (250 if self.live else 1000)) * 1_000_000
+        return (self.detect.slice_ms or (250 if self.live else 2000)) * 1_000_000
 
 
 def load_config(path: str | Path) -> Config:
@@ -284,9 +284,9 @@ def _store(section: Section, base: Path) -> StoreConfig:
 
 def _detect(section: Section) -> DetectConfig:
     plain = DetectConfig()
-    length = section.integer("slice_ms", plain.slice_ms, 0, 1000)
+    length = section.integer("slice_ms", plain.slice_ms, 0, 2000)
     if length and 10_000 % length:
-        section.fail("slice_ms", f"{length} does not divide 10,000", "Use 100, 200, 250, 500 or 1000")
+        section.fail("slice_ms", f"{length} does not divide 10,000", "Use 100, 200, 250, 500, 1000 or 2000")
     detect = DetectConfig(
         slice_ms=length,
         alerts_per_day=section.integer("alerts_per_day", plain.alerts_per_day, 10, 1_000_000),

@@ -37,7 +37,7 @@ max_mib = 2048                   # what exceeds it goes: samples first, alarms l
 # waiting_rows = 100000          # samples, likewise
 
 [detect]
-# slice_ms = 250                 # alerts come at most this much later; 1000 for captures
+# slice_ms = 250                 # alerts come at most this much later; 2000 for captures
 # alerts_per_day = 20000         # what comes beyond is counted
 # tshark = true                  # reads what no native decoder does, beside the analysis, within a budget
 

@@ -11,7 +11,7 @@ from detectors.detector import Detector
 from detectors.groups import Lens
 from sensor.engines import open_engine
 from sensor.pipeline import learn
-from sensor.slices import Slicer
+from sensor.slices import LENGTH, Slicer
 from tests.lab import frames as f
 
 T0 = 1_700_000_000
@@ -31,10 +31,16 @@ def learned(path: Path, frames: Sequence[f.Stamped]) -> Baseline:
 
 
 def said(
-    path: Path, rule: Rule, frames: Sequence[f.Stamped], baseline: Baseline | None = None
+    path: Path,
+    rule: Rule,
+    frames: Sequence[f.Stamped],
+    baseline: Baseline | None = None,
+    length: int = LENGTH,
 ) -> list[tuple[str, Level]]:
-    """(rule id, level) of every finding of one rule file, in order."""
+    """(rule id, level) of every finding of one rule file, in order; ``length`` of a slice in ns."""
     f.write_pcap(path, sorted(frames))
     decoded = open_engine([path], "native")
     made = rule(Lens(decoded.names), baseline)
-    return [(found.rule, found.level) for piece in Slicer().run(decoded) for found in made.detect(piece)]
+    return [
+        (found.rule, found.level) for piece in Slicer(length).run(decoded) for found in made.detect(piece)
+    ]

@@ -117,8 +117,8 @@ def test_a_reconnect_is_told_with_its_steps(station: Station) -> None:
     reconnected(station)
     found = {event.what: event for event in station.all()}
     event = found["reconnect"]
-    assert event.start == START / SECOND + 10
-    assert "100 s of silence, transfer started, interrogated, clock set" in event.summary
+    assert event.start == START / SECOND + 9
+    assert "101 s of silence, transfer started, interrogated, clock set" in event.summary
     assert event.hosts == ["10.0.0.1", "10.0.0.2"]
     assert event.level == "info"
 

@@ -88,6 +88,15 @@ def test_kept(tmp_path: Path, case: str) -> None:
     assert said(tmp_path / "x.pcap", GooseRules, KEPT[case]) == []
 
 
+@pytest.mark.parametrize("milliseconds", [250, 1000, 2000])
+def test_a_flood_is_counted_by_the_second_however_long_a_slice_is(tmp_path: Path, milliseconds: int) -> None:
+    def found(frames: list[f.Stamped]) -> list[tuple[str, Level]]:
+        return said(tmp_path / "x.pcap", GooseRules, frames, length=milliseconds * 1_000_000)
+
+    assert found(beat(1_600, step=0.0025)) == []  # 400 a second for four seconds
+    assert found(beat(1_800, step=1 / 600)) == [("goose-flood", ALARM)] * 3
+
+
 def test_a_silence_is_told_while_it_lasts_and_once(tmp_path: Path) -> None:
     clock = [goose(n, 1, n, OTHER) for n in range(1, 12)]
     for index, (ts, frame) in enumerate(clock):  # another block that goes on

@@ -52,7 +52,7 @@ def test_a_good_file_has_defaults_and_paths_beside_it() -> None:
     played = parse(
         '[site]\nname = "x"\nbaseline = "b"\n[[source]]\ncaptures = ["a.pcap"]\n[replay]\nspeed = 10\n'
     )
-    assert (played.live, played.speed, played.slice_ns) == (False, 10.0, 1_000_000_000)
+    assert (played.live, played.speed, played.slice_ns) == (False, 10.0, 2_000_000_000)
     assert played.sources[0].captures == ("/etc/gw/a.pcap",)
 
 

@@ -267,7 +267,7 @@ def test_a_reconnect_is_an_event_and_hides_no_attack(learned: Baseline, attacked
     names = FakeNames()
     found = detect([batch(reconnect(names, attacked))], names, learned)
     (event,) = [one for one in found.events if one.what == "reconnect"]
-    assert "was opened again after 11 s" in event.summary
+    assert "was opened again after 11.9 s" in event.summary
     assert ("nothing is explained by it from then on" in event.summary) is attacked
     loud = [alert for alert in found.alerts if alert.level == "alarm"]
     assert [alert.rule for alert in loud] == (["new-command-source"] if attacked else [])

@@ -50,9 +50,9 @@ FRAMES = st.lists(st.tuples(st.integers(-3000, 3000), st.integers(0, 3)), min_si
 @settings(max_examples=200, deadline=None)
 @given(FRAMES, st.sets(st.integers(0, 30)), st.integers(1, 7))
 def test_any_chopping_gives_equal_slices(frames: list[Frame], cuts: set[int], limit: int) -> None:
-    whole = list(Slicer(limit=limit).run(batches(frames, set())))
-    chopped = list(Slicer(limit=limit).run(batches(frames, cuts)))
-    single = list(Slicer(limit=limit).run(batches(frames, set(range(99)))))
+    whole = list(Slicer(SECOND, limit).run(batches(frames, set())))
+    chopped = list(Slicer(SECOND, limit).run(batches(frames, cuts)))
+    single = list(Slicer(SECOND, limit).run(batches(frames, set(range(99)))))
     assert plain(whole) == plain(chopped) == plain(single)
     assert sum(p.packets for p in whole) == len(frames)
     assert sum(len(p.messages) for p in whole) == sum(count for _, count in frames)
@@ -62,7 +62,7 @@ def test_any_chopping_gives_equal_slices(frames: list[Frame], cuts: set[int], li
 @settings(max_examples=100, deadline=None)
 @given(FRAMES)
 def test_time_never_goes_back_and_points_stay_with_their_message(frames: list[Frame]) -> None:
-    pieces = list(Slicer().run(batches(frames, {3, 7})))
+    pieces = list(Slicer(SECOND).run(batches(frames, {3, 7})))
     assert all(a.start <= b.start for a, b in pairwise(pieces))
     for piece in pieces:
         assert np.array_equal(piece.messages["frame"][piece.points["message"]], piece.points["frame"])
@@ -70,29 +70,35 @@ def test_time_never_goes_back_and_points_stay_with_their_message(frames: list[Fr
 
 def test_a_jump_of_years_costs_one_slice() -> None:
     decade = 10 * 365 * 86_400_000
-    assert len(list(Slicer().run(batches([(0, 1), (decade, 1), (-decade, 1)], set())))) == 2
+    assert len(list(Slicer(SECOND).run(batches([(0, 1), (decade, 1), (-decade, 1)], set())))) == 2
 
 
 def test_frames_without_messages_move_the_clock() -> None:
-    pieces = list(Slicer().run(batches([(0, 1), (1500, 0), (1500, 0)], set())))
+    pieces = list(Slicer(SECOND).run(batches([(0, 1), (1500, 0), (1500, 0)], set())))
     assert [(len(p.messages), p.packets) for p in pieces] == [(1, 1), (0, 1), (0, 1)]
+
+
+def test_the_last_slice_ends_with_the_last_frame() -> None:
+    last = list(Slicer(10 * SECOND).run(batches([(0, 1), (1500, 1)], set())))[-1]
+    assert (last.end - last.start) / SECOND < 10
+    assert last.start <= int(last.messages["ts"][-1]) < last.end
 
 
 def test_batches_without_frame_times_use_the_messages() -> None:
     batch = batches([(0, 1), (2000, 1)], set())[0]
     batch.frame_ts = np.zeros(0, np.int64)
-    assert [len(p.messages) for p in Slicer().run([batch])] == [1, 1]
+    assert [len(p.messages) for p in Slicer(SECOND).run([batch])] == [1, 1]
 
 
 def test_two_files_count_their_frames_anew() -> None:
     first, second = batches([(0, 1), (10, 1)], set())[0], batches([(3000, 1), (10, 1)], set())[0]
-    pieces = list(Slicer().run([first, second]))
+    pieces = list(Slicer(SECOND).run([first, second]))
     assert [(len(p.messages), p.packets) for p in pieces] == [(2, 2), (2, 2)]
 
 
 def test_time_that_passes_without_frames_closes_slices() -> None:
     first, idle = batches([(0, 1), (4000, 1)], set())[0], MessageBatch.empty
-    slicer = Slicer()
+    slicer = Slicer(SECOND)
     start = 5_000 * SECOND
     pieces = [*slicer.push(idle(start - SECOND)), *slicer.push(first)]
     pieces += [*slicer.push(idle(start + 5 * SECOND)), *slicer.push(idle(start + 7 * SECOND))]
@@ -109,13 +115,13 @@ def test_losses_count_with_the_frame_behind_them() -> None:
     made = batches([(0, 1), (1500, 1), (0, 1), (1500, 0)], set())
     made[0].lost = np.array([0, 7, 2, 0], np.int64)
     end = MessageBatch.empty(lost_after=5)
-    assert [p.lost for p in Slicer().run([*made, end])] == [0, 9, 5]
+    assert [p.lost for p in Slicer(SECOND).run([*made, end])] == [0, 9, 5]
 
 
 def test_late_rows_belong_to_the_slice_that_is_open() -> None:
     made = batches([(0, 1), (3000, 1)], {1})
     late = batches([(0, 2)], set())[0]
     late.late = True
-    pieces = list(Slicer().run([*made, late, late]))
+    pieces = list(Slicer(SECOND).run([*made, late, late]))
     assert [(len(p.messages), p.packets) for p in pieces] == [(1, 1), (5, 1)]
-    assert len(list(Slicer().run([late]))) == 1
+    assert len(list(Slicer(SECOND).run([late]))) == 1
