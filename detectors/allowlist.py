@@ -34,7 +34,7 @@ from detectors.groups import (
     objects,
     unpack,
 )
-from detectors.news import MATURE, Sweeps, news_finding, observed, ordinary, sender, technique
+from detectors.news import LIFE, MATURE, Sweeps, news_finding, observed, ordinary, sender, technique
 from detectors.objects import Objects
 from detectors.saturation import FULL, Saturation, doubt, lowered
 from detectors.tables import Origin, conv_of
@@ -49,9 +49,11 @@ MAX_NEW: Final = 50
 OPERATES: Final = frozenset({KindClass.CONTROL, KindClass.SETPOINT})
 """What a control room does all day; restarts, programs, configuration and files are no operation."""
 
+CARRIERS: Final = frozenset({"tcp", "cotp"})
+
 NETBIOS_SESSION: Final = 139
-"""Hosts that share files ask each other for their lists every 12 to 15 minutes (MS-BRWS 3.3.6): between two
-that already talk it is no news before learning has met it or had the time to."""
+"""Hosts that share files ask each other for their lists every 12 minutes or so (MS-BRWS): between two that
+already talk it is no news before learning has met it or had the time to."""
 
 TRANSPORT: Final = frozenset({"tcp", "udp", "ip"})
 """Signalling and what no decoder claimed; news between hosts that already talk is a notice."""
@@ -66,6 +68,7 @@ class Allowlist:
         self._hosts = set(baseline.tables["assets"]["address"])
         self._convs = {conv_of(row) for row in baseline.rows("conversations")}
         self._protocol_pairs = {(conv[0], frozenset(conv[1:3])) for conv in self._convs}
+        self._served = {conv[1:4] for conv in self._convs}
         self._pairs = {frozenset(conv[1:3]) for conv in self._convs}
         self._kinds: set[KindKey] = set()
         self._causeless: set[tuple[ConvKey, int, int]] = set()
@@ -201,6 +204,8 @@ class Allowlist:
         if self.lens.kind_class(proto, key.kind) == KindClass.TIME:
             # clocks are set after a reconnect; by whom nobody else's clock is set, that is a question
             level = Level.NOTICE if (conv[0], conv[1], key.kind) in self._senders else Level.WARNING
+        elif key.kind in LIFE.get(conv[0], ()):
+            level, operates = Level.INFO, True  # a client that starts the stream it is known to take
         elif self.lens.kind_class(proto, key.kind) in OPERATES:
             level = self._operation_level(conv, key.kind, int(rows["ts"][0]))
             operates = level < Level.WARNING
@@ -284,6 +289,8 @@ class Allowlist:
     def _conversation_level(self, key: ConvKey, strangers: list[str], publisher: bool) -> Level:
         if _background(key):
             return Level.NOTICE if any(is_ip(host) for host in strangers) else Level.INFO
+        if key[0] in CARRIERS and key[1:4] in self._served:
+            return Level.INFO  # the connection under what was learned in its midst
         asked_all = is_group_address(key[2]) and not publisher
         known_pair = key[0] in TRANSPORT and frozenset(key[1:3]) in self._pairs
         if known_pair or key[0] == "smb":

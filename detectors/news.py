@@ -40,6 +40,7 @@ LIFE: Final = {
     "tcp": frozenset({1, 2, 3, 4, 5}),  # opening, end, reset (RFC 9293)
     "iec104": frozenset({256, 513, 514, 528, 544, 70, 100}),  # S, STARTDT, TESTFR; M_EI, C_IC on reconnect
     "goose": frozenset({1, 2}),  # a change of state and its repetitions, in their legal order (goose_state)
+    "c37118": frozenset({1, 2, 3, 5, 1026, 1027, 1028, 1029, 1030}),  # data on; header and configuration
     "cotp": frozenset({8, 12, 13, 14}),  # connection and its end
     "mms": frozenset({2048, 2304, 2816, 3072}),  # initiate, conclude
     "s7comm": frozenset({496, 1008}),  # set up communication
@@ -49,7 +50,8 @@ LIFE: Final = {
     "opcua": frozenset({1, 2, 446, 449, 452, 455, 461, 464, 467, 470, 473, 476}),  # channel and session
 }
 """Kinds that every implementation sends sooner or later (IEC 60870-5-104, clause 5; -5-5, clause 6; IEC
-61850-8-1, 18.1.2.5; ISO 8073; ISO 9506-2, clause 8; IEEE 1815, 4.3.2 and 9.2; OASIS MQTT, 3; IEC 62541-4).
+61850-8-1, 18.1.2.5; ISO 8073; ISO 9506-2, clause 8; IEEE 1815; IEEE C37.118.2, clause 6; OASIS MQTT, 3; IEC
+62541-4).
 A session that learning met in its midst must have been opened, and will be again."""
 
 SWEEP: Final = 4

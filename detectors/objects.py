@@ -118,10 +118,11 @@ class Objects:
         Where learning saw few commands, one more object is an operator at work; several within a minute
         are a sweep whoever sends them.
         """
-        if self._sweeps.add((conv, kind), point, ts) or known.news < MATURE:
-            return Level.ALARM, {"attack": 0.65, "operation": 0.35}
+        swept = self._sweeps.add((conv, kind), point, ts)
         if known.news >= EXPECTED:  # every tenth command or more went to an object never commanded before
-            return Level.INFO, {"operation": 0.7, "attack": 0.3}
+            return Level.WARNING if swept else Level.INFO, {"operation": 0.6, "attack": 0.4}
+        if swept or known.news < MATURE:
+            return Level.ALARM, {"attack": 0.65, "operation": 0.35}
         level = Level.WARNING if known.news < 10 * MATURE else Level.NOTICE
         if level == Level.NOTICE:
             level = lowered(level, self._full.commander(self.lens.conv(conv)[1]))

@@ -26,6 +26,7 @@ par with far heavier ones on process values.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -210,7 +211,7 @@ class Limits:
     @property
     def room(self) -> float:
         """Ranges beyond the limit that are still no news: the range of a day is as the root of time wider."""
-        return max(0.0, (DAY / max(self.learned, 1.0)) ** 0.5 - 1)
+        return max(0.0, math.sqrt(DAY / max(self.learned, 1.0)) - 1)
 
     @property
     def state(self) -> bool:
