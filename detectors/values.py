@@ -11,12 +11,13 @@ How loud: the range of some hours is no limit of the plant, so leaving it is a n
 day before it has shown its range, and its range grows with the root of time as that of a random walk
 does: after less than a day, what stays within the range expected of a day (``Limits.room``) is kept at
 info. A warning needs a gross violation: many ranges beyond, or some ranges beyond in a jump that dwarfs
-every step seen. A GOOSE dataset exists to tell changes, so that a state in it that moves is no news
-(the order of its state numbers is judged by rules); elsewhere what stood still is news when it did so for
-:data:`FULL` or longer. How it
-reads: a value alone cannot tell a process upset from a forged one. When a state of the same device (a
-breaker, an alarm) changes with it, or it is one value only, a fault is likelier; when several values jump
-at once and no state knows of it, a forgery is. What stays outside is one alert.
+every step seen. A GOOSE dataset exists to tell changes: what moves in it with a new state number is no
+news (rules judge the order of these numbers), what moves in a repetition is; elsewhere what stood still
+is news when it did so for :data:`FULL` or longer.
+
+How it reads: a value alone cannot tell a process upset from a forged one. When a state of the same device
+(a breaker, an alarm) changes with it, or it is one value only, a fault is likelier; when several values
+jump at once and no state knows of it, a forgery is. What stays outside is one alert.
 
 References
 ----------
@@ -61,6 +62,9 @@ STATES: Final = 3.0
 
 UTC_TIME: Final = 0x91
 """ASN.1 tag of a UTC time among the entries of a GOOSE or MMS dataset (IEC 61850-8-1)."""
+
+REPETITION: Final = 2
+"""Kind of a GOOSE message that says a known state again (sqNum above 0; IEC 61850-8-1, 18.1.2.5)."""
 
 SEVERAL: Final = 2
 MAX_HOLD: Final = 600.0
@@ -315,13 +319,15 @@ class Values:
         low, high = limits.seen
         hold = min(3 * limits.period, MAX_HOLD)
         if limits.constant:
-            told = limits.learned >= FULL and not (limits.state and int(row["proto"]) in self._goose)
+            level, why = (Level.NOTICE, "") if limits.learned >= FULL else (Level.INFO, doubt(limits.learned))
+            if int(row["proto"]) in self._goose:
+                level, why = self._dataset_level(outside, int(piece.messages["kind"][int(row["message"])]))
             return point_finding(
                 "constant-changed",
-                Level.NOTICE if told else Level.INFO,
+                level,
                 row,
                 piece,
-                f"{text} is {value:g}; it stood at {low:g} all through learning{doubt(limits.learned)}",
+                f"{text} is {value:g}; it stood at {low:g} all through learning{why}",
                 f"{low:g}",
                 f"{value:g}",
                 {"operation": 0.6, "fault": 0.2, "attack": 0.2},
@@ -350,6 +356,13 @@ class Values:
         )
         made.technique = "T0856" if outside.gross else ""
         return made
+
+    @staticmethod
+    def _dataset_level(outside: _Outside, kind: int) -> tuple[Level, str]:
+        """A change of a GOOSE dataset is what GOOSE is for, when a new state number tells it."""
+        if kind == REPETITION and outside.moved:
+            return Level.NOTICE, "; it changed in a repetition, without a new state number"
+        return Level.INFO, ""
 
 
 def point_finding(
@@ -393,6 +406,11 @@ class _Outside:
     row: Any
     limits: Limits
     before: float
+
+    @property
+    def moved(self) -> bool:
+        """Did it leave its band with this value?"""
+        return self.limits.low <= self.before <= self.limits.high
 
     @property
     def gross(self) -> bool:

@@ -92,20 +92,30 @@ def test_a_constant_that_moves_reads_as_operation() -> None:
     assert (found.rule, found.level, found.reading) == ("constant-changed", Level.NOTICE, Reading.OPERATION)
 
 
-def test_a_constant_of_minutes_or_in_a_goose_dataset_is_no_promise() -> None:
+def test_a_constant_of_minutes_is_no_promise() -> None:
     for learned, level in ((FULL - 1, Level.INFO), (FULL, Level.NOTICE)):
         (found,) = run(made(point_1=replace(CONSTANT, learned=learned)), piece(0, (1, 6)))
         assert found.level == level
         assert ("needed" in found.summary) == (level == Level.INFO)
-    state = Limits(1.0, 1.0, 1.0, (1.0, 1.0), True, period=10.0)
-    for proto, band, level in (
-        (GOOSE, state, Level.INFO),
-        (GOOSE, CONSTANT, Level.NOTICE),
-        (IEC104, state, Level.NOTICE),
-    ):
-        one = piece(0, (1, 2.0))
-        one.points["proto"] = proto
-        assert [found.level for found in run(made(point_1=band), one)] == [level]
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "level"),
+    [
+        (1, 5.0, Level.INFO),  # told with a new state number
+        (2, 6.0, Level.INFO),  # and said again
+        (2, 5.0, Level.NOTICE),  # another value in what pretends to be a repetition
+    ],
+)
+@pytest.mark.parametrize("learned", [60.0, DAY])
+def test_a_goose_dataset_exists_to_tell_changes(
+    kind: int, before: float, level: Level, learned: float
+) -> None:
+    pieces = [piece(0, (1, before)), piece(1, (1, 6.0))]
+    pieces[1].messages["kind"] = kind
+    for one in pieces:
+        one.points["proto"] = GOOSE
+    assert run(made(point_1=replace(CONSTANT, learned=learned)), *pieces)[-1].level == level
 
 
 @pytest.mark.parametrize(
