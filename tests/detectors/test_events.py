@@ -124,22 +124,6 @@ def test_a_reconnect_is_told_with_its_steps(station: Station) -> None:
     assert event.level == "info"
 
 
-@pytest.mark.parametrize(
-    ("rule", "level", "detector", "explained"),
-    [
-        ("rate", Level.NOTICE, "timing", True),
-        ("rate", Level.WARNING, "timing", False),  # a storm
-        ("early", Level.NOTICE, "timing", True),
-        ("behaviour-knn", Level.WARNING, "behaviour", True),
-        ("iec104-no-test", Level.NOTICE, "iec104", True),
-        ("iec104-not-started", Level.NOTICE, "iec104", False),  # an order of its own protocol
-        ("new-command", Level.NOTICE, "allowlist", False),
-        ("new-kind", Level.NOTICE, "allowlist", False),
-        ("new-host", Level.NOTICE, "allowlist", False),
-        ("out-of-range", Level.NOTICE, "values", False),
-        ("iec104-second-connection", Level.WARNING, "iec104", False),
-    ],
-)
 @pytest.mark.parametrize(("gap", "count", "events"), [(100, 3, 1), (4, 3, 0), (100, 4, 0)])
 def test_a_session_that_opens_after_silence_is_a_reconnect_without_tcp(
     monkeypatch: pytest.MonkeyPatch, gap: int, count: int, events: int
@@ -162,6 +146,22 @@ def test_a_session_that_opens_after_silence_is_a_reconnect_without_tcp(
     assert [event.what for event in station.all()] == events * ["reconnect"]
 
 
+@pytest.mark.parametrize(
+    ("rule", "level", "detector", "explained"),
+    [
+        ("rate", Level.NOTICE, "timing", True),
+        ("rate", Level.WARNING, "timing", False),  # a storm
+        ("early", Level.NOTICE, "timing", True),
+        ("behaviour-knn", Level.WARNING, "behaviour", True),
+        ("iec104-no-test", Level.NOTICE, "iec104", True),
+        ("iec104-not-started", Level.NOTICE, "iec104", False),  # an order of its own protocol
+        ("new-command", Level.NOTICE, "allowlist", False),
+        ("new-kind", Level.NOTICE, "allowlist", False),
+        ("new-host", Level.NOTICE, "allowlist", False),
+        ("out-of-range", Level.NOTICE, "values", False),
+        ("iec104-second-connection", Level.WARNING, "iec104", False),
+    ],
+)
 def test_a_reconnect_explains_its_effects_only(
     station: Station, rule: str, level: Level, detector: str, explained: bool
 ) -> None:
