@@ -153,7 +153,7 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "gridwarden"
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7.2, 4.2))
+    figure, axes = pyplot.subplots(figsize=(8.4, 4.2))
     names = list(dict.fromkeys(o.name for o in outcomes))
     floor = 0.03
     for place, name in enumerate(names):
@@ -166,8 +166,8 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
         )
     axes.plot([0.03, 30], [0.03, 30], color="0.5", lw=1, ls="--", label="budget")
     axes.set(xscale="log", yscale="log", xlim=(0.05, 20), ylim=(floor * 0.8, None))
-    axes.set(xlabel="budget, false alarms a day", ylabel="false incidents a day (95 %)")
-    axes.legend(fontsize=7, loc="upper left", frameon=False)
+    axes.set(xlabel="budget, false alarms a day", ylabel="false incidents a day (95 %); none: below")
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     axes.grid(alpha=0.25)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
