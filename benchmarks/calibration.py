@@ -131,6 +131,11 @@ def figures(one: Outcome) -> tuple[float, float, float]:
     return (nan if rate is None else rate, *(interval or (nan, nan)))
 
 
+def short(rate: float) -> str:
+    """A rate in a few digits."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
 def markdown(outcomes: Sequence[Outcome]) -> str:
     """The table of docs/evaluation.md."""
     rows = [
@@ -140,7 +145,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     for one in outcomes:
         rate, low, high = figures(one)
         count, hours = one.total.false_incidents, one.total.hours
-        row = (one.name, f"{hours:.2f}", f"{one.budget:g}", count, f"{rate:.2g}", f"{low:.2g} … {high:.3g}")
+        row = (one.name, f"{hours:.2f}", f"{one.budget:g}", count, short(rate), f"{short(low)} … {short(high)}")
         rows.append("| " + " | ".join(map(str, row)) + " |")
     return "\n".join(rows)
 
