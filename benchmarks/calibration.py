@@ -145,7 +145,8 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     for one in outcomes:
         rate, low, high = figures(one)
         count, hours = one.total.false_incidents, one.total.hours
-        row = (one.name, f"{hours:.2f}", f"{one.budget:g}", count, short(rate), f"{short(low)} … {short(high)}")
+        interval = f"{short(low)} … {short(high)}"
+        row = (one.name, f"{hours:.2f}", f"{one.budget:g}", count, short(rate), interval)
         rows.append("| " + " | ".join(map(str, row)) + " |")
     return "\n".join(rows)
 
