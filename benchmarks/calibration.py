@@ -131,6 +131,11 @@ def figures(one: Outcome) -> tuple[float, float, float]:
     return (nan if rate is None else rate, *(interval or (nan, nan)))
 
 
+def short(rate: float) -> str:
+    """A rate in a few digits."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
 def markdown(outcomes: Sequence[Outcome]) -> str:
     """The table of docs/evaluation.md."""
     rows = [
@@ -140,7 +145,8 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     for one in outcomes:
         rate, low, high = figures(one)
         count, hours = one.total.false_incidents, one.total.hours
-        row = (one.name, f"{hours:.2f}", f"{one.budget:g}", count, f"{rate:.2g}", f"{low:.2g} … {high:.3g}")
+        interval = f"{short(low)} … {short(high)}"
+        row = (one.name, f"{hours:.2f}", f"{one.budget:g}", count, short(rate), interval)
         rows.append("| " + " | ".join(map(str, row)) + " |")
     return "\n".join(rows)
 
@@ -153,7 +159,7 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "gridwarden"
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7.2, 4.2))
+    figure, axes = pyplot.subplots(figsize=(8.4, 4.2))
     names = list(dict.fromkeys(o.name for o in outcomes))
     floor = 0.03
     for place, name in enumerate(names):
@@ -166,8 +172,8 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
         )
     axes.plot([0.03, 30], [0.03, 30], color="0.5", lw=1, ls="--", label="budget")
     axes.set(xscale="log", yscale="log", xlim=(0.05, 20), ylim=(floor * 0.8, None))
-    axes.set(xlabel="budget, false alarms a day", ylabel="false incidents a day (95 %)")
-    axes.legend(fontsize=7, loc="upper left", frameon=False)
+    axes.set(xlabel="budget, false alarms a day", ylabel="false incidents a day (95 %); none: below")
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     axes.grid(alpha=0.25)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})

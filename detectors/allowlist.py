@@ -34,8 +34,9 @@ from detectors.groups import (
     objects,
     unpack,
 )
-from detectors.news import MATURE, news_finding, observed, ordinary, sender, technique
+from detectors.news import LIFE, MATURE, Sweeps, news_finding, observed, ordinary, sender, technique
 from detectors.objects import Objects
+from detectors.saturation import FULL, Saturation, doubt, lowered
 from detectors.tables import Origin, conv_of
 from grid_profiles.vocabulary import Flag, KindClass, Role
 
@@ -44,6 +45,15 @@ MAX_JUDGED: Final = 1_000
 
 MAX_NEW: Final = 50
 """Findings of one rule and slice that are named one by one; the rest is summed up."""
+
+OPERATES: Final = frozenset({KindClass.CONTROL, KindClass.SETPOINT})
+"""What a control room does all day; restarts, programs, configuration and files are no operation."""
+
+CARRIERS: Final = frozenset({"tcp", "cotp"})
+
+NETBIOS_SESSION: Final = 139
+"""Hosts that share files ask each other for their lists every 12 minutes or so (MS-BRWS): between two that
+already talk it is no news before learning has met it or had the time to."""
 
 TRANSPORT: Final = frozenset({"tcp", "udp", "ip"})
 """Signalling and what no decoder claimed; news between hosts that already talk is a notice."""
@@ -58,10 +68,14 @@ class Allowlist:
         self._hosts = set(baseline.tables["assets"]["address"])
         self._convs = {conv_of(row) for row in baseline.rows("conversations")}
         self._protocol_pairs = {(conv[0], frozenset(conv[1:3])) for conv in self._convs}
+        self._served = {conv[1:4] for conv in self._convs}
         self._pairs = {frozenset(conv[1:3]) for conv in self._convs}
         self._kinds: set[KindKey] = set()
         self._causeless: set[tuple[ConvKey, int, int]] = set()
         self._senders: set[tuple[str, str, int]] = set()
+        self._operators: set[tuple[str, str]] = set()
+        self._full = Saturation(baseline)
+        self._sweeps: Sweeps[tuple[str, str], tuple[ConvKey, int]] = Sweeps()
         self._news: dict[ConvKey, float] = {}
         self._proposed = {
             (conv_of(row), row.kind, row.cause): row.id
@@ -82,8 +96,17 @@ class Allowlist:
             self._causeless.add((conv, row.role, row.kind))
             if row.role == Role.CLIENT:
                 self._senders.add((conv[0], conv[1], row.kind))
+                if self._operates(conv[0], row.kind):
+                    self._operators.add(conv[:2])
             counts.setdefault(conv, []).append(row.count)
         self._news = {conv: news_rate(found) for conv, found in counts.items()}
+
+    def _operates(self, protocol: str, kind: int) -> bool:
+        try:
+            proto = self.lens.names.protocol_id(protocol)
+        except KeyError:
+            return False
+        return self.lens.kind_class(proto, kind) in OPERATES
 
     def counters(self) -> dict[str, int]:
         """What the bounded tables refused."""
@@ -147,11 +170,13 @@ class Allowlist:
             return self._new_command(conv, key, fresh)
         kind = self.lens.names.kind(proto, key.kind)
         cause = f" with cause {key.cause}" if key.cause >= 0 else ""
+        level, quiet = self._kind_level(conv, key, fresh), self._full.conversation(conv)
+        why = doubt(quiet) if level > Level.INFO else ""
         return news_finding(
             "new-kind",
-            self._kind_level(conv, key, fresh),
+            lowered(level, quiet),
             fresh,
-            f"{sender(self.lens, fresh)} sent {kind}{cause}, new for {self.lens.link(key.conv)}",
+            f"{sender(self.lens, fresh)} sent {kind}{cause}, new for {self.lens.link(key.conv)}{why}",
             expected="kinds and causes learned for this conversation",
             observed=observed(self.lens, fresh, kind),
             scores={"operation": 0.5, "attack": 0.3, "fault": 0.2},
@@ -174,24 +199,48 @@ class Allowlist:
 
     def _new_command(self, conv: ConvKey, key: Key, rows: npt.NDArray[Any]) -> Finding:
         proto = int(rows[0]["proto"])
-        kind = self.lens.names.kind(proto, key.kind)
-        level = Level.ALARM
+        kind, operates = self.lens.names.kind(proto, key.kind), False
+        level, why = Level.ALARM, ""
         if self.lens.kind_class(proto, key.kind) == KindClass.TIME:
             # clocks are set after a reconnect; by whom nobody else's clock is set, that is a question
             level = Level.NOTICE if (conv[0], conv[1], key.kind) in self._senders else Level.WARNING
+        elif key.kind in LIFE.get(conv[0], ()):
+            level, operates = Level.INFO, True  # a client that starts the stream it is known to take
+        elif self.lens.kind_class(proto, key.kind) in OPERATES:
+            level = self._operation_level(conv, key.kind, int(rows["ts"][0]))
+            operates = level < Level.WARNING
+            why = doubt(self._full.commander(conv[1])) if level < Level.ALARM else ""
         return news_finding(
             "new-command",
             level,
             rows,
-            f"{sender(self.lens, rows)} sent {kind}, which was never seen from {conv[1]} to {conv[2]}",
+            f"{sender(self.lens, rows)} sent {kind}, which was never seen from {conv[1]} to {conv[2]}{why}",
             expected="no such command between these hosts",
             observed=observed(self.lens, rows, kind),
-            scores={"attack": 0.6, "operation": 0.4},
+            scores={"operation": 0.6, "attack": 0.4} if operates else {"attack": 0.6, "operation": 0.4},
             technique=technique(self.lens, proto, key.kind),
             group=str(key.kind),
             pair=True,
             item=conv[4],
         )
+
+    def _operation_level(self, conv: ConvKey, kind: int, ts: int) -> Level:
+        """How loud a first switching command or set-point is, from the client of a known conversation.
+
+        An alarm, unless learning ended while the client's list of commands was still growing: then a kind
+        that it sends to others is expected here too, another kind less so, and from a host that never
+        commanded it stays a warning, once. Several stations within a minute are a sweep whoever sends them.
+        """
+        swept = self._sweeps.add((conv[0], conv[1]), (conv, kind), ts)
+        if swept or self._full.commander(conv[1]) >= FULL:
+            return Level.ALARM
+        if (conv[0], conv[1], kind) in self._senders:
+            return Level.INFO
+        level = Level.NOTICE if conv[:2] in self._operators else Level.WARNING
+        if len(self._senders) < MAX_KINDS:  # what was told once is no news from the next station
+            self._senders.add((conv[0], conv[1], kind))
+            self._operators.add(conv[:2])
+        return level
 
     def _not_approved(self, conv: ConvKey, key: Key, rows: npt.NDArray[Any]) -> Finding | None:
         """A command at a place where learning met it; a new place has its own finding."""
@@ -240,8 +289,14 @@ class Allowlist:
     def _conversation_level(self, key: ConvKey, strangers: list[str], publisher: bool) -> Level:
         if _background(key):
             return Level.NOTICE if any(is_ip(host) for host in strangers) else Level.INFO
+        if key[0] in CARRIERS and key[1:4] in self._served:
+            return Level.INFO  # the connection under what was learned in its midst
         asked_all = is_group_address(key[2]) and not publisher
         known_pair = key[0] in TRANSPORT and frozenset(key[1:3]) in self._pairs
+        if known_pair or key[0] == "smb":
+            browsed = key[3] == NETBIOS_SESSION and frozenset(key[1:3]) in self._pairs
+            if browsed and self._full.site < FULL:
+                return Level.INFO
         other_port = not key[4] and (key[0], frozenset(key[1:3])) in self._protocol_pairs
         return Level.NOTICE if asked_all or known_pair or other_port else Level.WARNING
 
@@ -278,7 +333,8 @@ class Allowlist:
 def _background(key: ConvKey) -> bool:
     """Housekeeping, or a frame of no protocol that anybody knows."""
     named = key[0] in HOUSEKEEPING or key[0] == "ethernet"
-    return named or (key[0] == "udp" and key[3] in HOUSEKEEPING_PORTS)
+    # "smb" on port 138 is the browser's announcement in a NetBIOS datagram
+    return named or (key[0] in ("udp", "smb") and key[3] in HOUSEKEEPING_PORTS)
 
 
 def _refused(conv: ConvKey, rows: npt.NDArray[Any]) -> bool:

@@ -1,9 +1,10 @@
 """How events are recognised: from the messages of known conversations, slice by slice.
 
 =============  ==============================================================================================
-reconnect      a connection between hosts that are known to speak the protocol is opened after silence, an
-               end or a reset; IEC 60870-5-104 goes on with STARTDT, interrogation and clock (clause 5.3,
-               IEC 60870-5-5). Not where opening connections is everyday life
+reconnect      a connection between hosts that are known to speak the protocol, or a session of S7, MMS,
+               EtherNet/IP, MQTT or OPC UA, is opened after silence, an end or a reset; IEC 60870-5-104
+               goes on with STARTDT, interrogation and clock (clause 5.3, IEC 60870-5-5). Not where opening
+               connections is everyday life
 interrogation  C_IC_NA_1 of a known master, until its end is told or a minute has passed
 switch-over    another master that is known too opens or starts its connection to a station whose first
                master has closed, stopped or fallen silent (IEC 60870-5-104, clause 10)
@@ -29,7 +30,7 @@ import numpy.typing as npt
 from detectors.base import Event, Finding, Slice
 from detectors.baseline import Baseline
 from detectors.events import Events, Open, Pair
-from detectors.groups import SECOND, Lens, is_ip
+from detectors.groups import KIND_BITS, SECOND, Lens, is_ip
 from detectors.rules.common import protocol_rows
 from detectors.state_changes import StateChanges
 from detectors.timing import MIN_PAUSE
@@ -52,6 +53,9 @@ GONE: Final = 10 * SECOND
 """Silence of a first master from which another one takes over."""
 
 TAKEN_OVER: Final = 600 * SECOND
+SESSIONS: Final = frozenset({("s7comm", 496), ("mms", 2048), ("enip", 101), ("mqtt", 1), ("opcua", 446)})
+"""Set up communication, initiate, register session, CONNECT, open secure channel."""
+
 EVERYDAY: Final = 4
 """Openings while learning from which they are everyday life of a pair."""
 
@@ -86,6 +90,7 @@ class Disturbances:
         self._links: OrderedDict[Pair, _Link] = OrderedDict()
         self._pairs: list[Pair | None] = []
         self._ids = {name: _number(lens, name) for name in ("tcp", "iec104", "goose")}
+        self._openings = self._sessions_of(baseline)
         self._learn(baseline)
         self._changes = StateChanges(lens, baseline, self.events)
 
@@ -112,6 +117,7 @@ class Disturbances:
         if len(piece.messages):
             for row in protocol_rows(piece, self._ids["tcp"])[:MAX_ROWS]:
                 self._tcp(row)
+            self._sessions(piece.messages)
             self._iec104(protocol_rows(piece, self._ids["iec104"]))
             self._changes.see(piece, self._reports(piece))
             self._heard(piece)
@@ -193,6 +199,25 @@ class Disturbances:
                 self._opened(pair, link, now, silence)
             self._taken_over(pair, now, protocol != "iec104")
             link.closed = -1
+
+    def _sessions_of(self, baseline: Baseline) -> npt.NDArray[np.int64]:
+        """Kinds that open a session, with their protocols; none of a protocol that does so every day."""
+        everyday = {
+            (row.protocol, row.kind) for row in baseline.rows("kinds") if row.count >= EVERYDAY
+        } & SESSIONS
+        ids = [(_number(self.lens, protocol), kind) for protocol, kind in sorted(SESSIONS - everyday)]
+        return np.array([proto << KIND_BITS | kind for proto, kind in ids if proto >= 0], np.int64)
+
+    def _sessions(self, messages: npt.NDArray[Any]) -> None:
+        """Sessions that known clients open; the same as a TCP opening, which filtered captures leave out."""
+        kinds = messages["proto"].astype(np.int64) << KIND_BITS | messages["kind"]
+        for row in messages[np.isin(kinds, self._openings)][:MAX_ROWS]:
+            pair, now = self._pair(int(row["conv"])), int(row["ts"])
+            link = self._link(pair) if pair is not None else None
+            if pair is None or link is None or now - link.heard <= BROKEN:
+                continue
+            if link.again is None or link.again.until < now:
+                self._opened(pair, link, now, now - link.heard if link.heard >= 0 else 0)
 
     def _opened(self, pair: Pair, link: _Link, now: int, silence: int) -> None:
         before = link.heard >= 0

@@ -7,13 +7,14 @@ kept at ``info``: it never was a question whether it would come, only when.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Finding, Level
-from detectors.groups import Lens
+from detectors.groups import SECOND, Lens
 from detectors.rules.common import message_finding
 from grid_profiles.vocabulary import Flag, KindClass, Role
 
@@ -38,11 +39,51 @@ TECHNIQUES: Final = {
 LIFE: Final = {
     "tcp": frozenset({1, 2, 3, 4, 5}),  # opening, end, reset (RFC 9293)
     "iec104": frozenset({256, 513, 514, 528, 544, 70, 100}),  # S, STARTDT, TESTFR; M_EI, C_IC on reconnect
+    "goose": frozenset({1, 2}),  # a change of state and its repetitions, in their legal order (goose_state)
+    "c37118": frozenset({1, 2, 3, 5, 1026, 1027, 1028, 1029, 1030}),  # data on; header and configuration
+    "cotp": frozenset({8, 12, 13, 14}),  # connection and its end
+    "mms": frozenset({2048, 2304, 2816, 3072}),  # initiate, conclude
+    "s7comm": frozenset({496, 1008}),  # set up communication
+    "enip": frozenset({101, 102}),  # a session registered and ended
+    "dnp3": frozenset({0, 512, 523, 537}),  # confirm; link acknowledge, link status asked and told
+    "mqtt": frozenset({1, 2, 12, 13, 14}),  # connect, ping, disconnect
+    "opcua": frozenset({1, 2, 446, 449, 452, 455, 461, 464, 467, 470, 473, 476}),  # channel and session
 }
-"""Kinds that every implementation sends sooner or later (IEC 60870-5-104, clause 5; -5-5, clause 6)."""
+"""Kinds that every implementation sends sooner or later (IEC 60870-5-104, clause 5; -5-5, clause 6; IEC
+61850-8-1, 18.1.2.5; ISO 8073; ISO 9506-2, clause 8; IEEE 1815; IEEE C37.118.2, clause 6; OASIS MQTT, 3; IEC
+62541-4).
+A session that learning met in its midst must have been opened, and will be again."""
+
+SWEEP: Final = 4
+SWEEP_TIME: Final = 60 * SECOND
+"""So many new targets of commands within this time (ns) are a sweep."""
+
+MAX_SWEPT: Final = 65_536
 
 INTERROGATED: Final = frozenset(range(20, 42))
 """IEC-104 causes of answers to an interrogation."""
+
+
+Sender = TypeVar("Sender")
+Target = TypeVar("Target")
+
+
+@dataclass(slots=True)
+class Sweeps(Generic[Sender, Target]):
+    """Counts the new targets of each sender within :data:`SWEEP_TIME`; bounded."""
+
+    _recent: dict[Sender, dict[Target, int]] = field(default_factory=dict)
+
+    def add(self, sender: Sender, target: Target, ts: int) -> bool:
+        """Take a new target at ``ts`` (ns); is it a sweep?"""
+        if sender not in self._recent and len(self._recent) >= MAX_SWEPT:
+            self._recent.clear()
+        recent = self._recent.setdefault(sender, {})
+        for old in [t for t, seen in recent.items() if ts - seen > SWEEP_TIME]:
+            del recent[old]
+        if len(recent) < SWEEP:
+            recent[target] = ts
+        return len(recent) >= SWEEP
 
 
 def ordinary(lens: Lens, protocol: str, rows: npt.NDArray[Any]) -> bool:

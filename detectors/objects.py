@@ -13,21 +13,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from detectors.allowlist_learner import MAX_CONVS, MAX_POINTS, PointKey
+from detectors.allowlist_learner import MAX_POINTS, PointKey
 from detectors.base import Finding, Level
 from detectors.baseline import Baseline
 from detectors.calibration import news_rate
-from detectors.groups import HOUSEKEEPING, SECOND, ConvKey, Lens
-from detectors.news import MATURE, news_finding, object_text, ordinary, sender, technique
+from detectors.groups import HOUSEKEEPING, ConvKey, Lens
+from detectors.news import MATURE, Sweeps, news_finding, object_text, ordinary, sender, technique
+from detectors.saturation import EXPECTED, Saturation, doubt, lowered
 from detectors.tables import conv_of
-from grid_profiles.vocabulary import KindClass
+from grid_profiles.vocabulary import DANGEROUS, KindClass, Role
 
 WIDE: Final = 20
 """From so many objects on, a new one between the lowest and the highest known is only a notice."""
-
-SWEEP: Final = 4
-SWEEP_TIME: Final = 60 * SECOND
-"""So many objects that were never commanded within this time (ns) are a sweep."""
 
 
 @dataclass(slots=True)
@@ -51,7 +48,8 @@ class Objects:
             self._anywhere.setdefault(conv, set()).update(known.texts)
         for row in baseline.rows("values"):  # messages that carry several objects are listed by their first
             self._anywhere.setdefault(conv_of(row), set()).add(row.point)
-        self._sweeps: dict[tuple[int, int], dict[int, int]] = {}
+        self._full = Saturation(baseline)
+        self._sweeps: Sweeps[tuple[int, int], int] = Sweeps()
         self._fine: set[tuple[int, int, int]] = set()
 
     def judge(self, conv: int, kind: int, point: int, sample: Any) -> Finding | None:
@@ -95,12 +93,15 @@ class Objects:
         conversation = self.lens.conv(conv)
         if text in self._anywhere.get(conversation, ()) or ordinary(self.lens, conversation[0], rows):
             level = Level.INFO
-        name = self.lens.names.kind(int(sample["proto"]), kind)
+        if sample["role"] == Role.SERVER and self.lens.kind_class(int(sample["proto"]), kind) in DANGEROUS:
+            level = Level.INFO  # the answer to a command, which has a finding of its own
+        name, quiet = self.lens.names.kind(int(sample["proto"]), kind), self._full.conversation(conversation)
+        why = doubt(quiet) if level > Level.INFO else ""
         return news_finding(
             "new-point",
-            level,
+            lowered(level, quiet),
             rows,
-            f"{name} names {text}, new for {self.lens.link(conv)}",
+            f"{name} names {text}, new for {self.lens.link(conv)}{why}",
             expected=f"{len(known.texts)} known objects",
             observed=text,
             scores={"operation": 0.5, "attack": 0.4, "fault": 0.1},
@@ -117,16 +118,14 @@ class Objects:
         Where learning saw few commands, one more object is an operator at work; several within a minute
         are a sweep whoever sends them.
         """
-        if (conv, kind) not in self._sweeps and len(self._sweeps) >= MAX_CONVS:
-            self._sweeps.clear()
-        recent = self._sweeps.setdefault((conv, kind), {})
-        for old in [p for p, seen in recent.items() if ts - seen > SWEEP_TIME]:
-            del recent[old]
-        if len(recent) < SWEEP:
-            recent[point] = ts
-        if len(recent) >= SWEEP or known.news < MATURE:
+        swept = self._sweeps.add((conv, kind), point, ts)
+        if known.news >= EXPECTED:  # every tenth command or more went to an object never commanded before
+            return Level.WARNING if swept else Level.INFO, {"operation": 0.6, "attack": 0.4}
+        if swept or known.news < MATURE:
             return Level.ALARM, {"attack": 0.65, "operation": 0.35}
         level = Level.WARNING if known.news < 10 * MATURE else Level.NOTICE
+        if level == Level.NOTICE:
+            level = lowered(level, self._full.commander(self.lens.conv(conv)[1]))
         return level, {"operation": 0.55, "attack": 0.45}
 
 

@@ -50,6 +50,9 @@ NAME: Final = "timing"
 MIN_COUNT: Final = 20
 """Inter-arrival times below which a series is not judged by its timing."""
 
+MIN_LEARNED: Final = 60.0
+"""Seconds of learning below which no timing is judged: every pause and burst of a minute is yet to come."""
+
 NARROW: Final = 2.0
 """A series is cyclic when its 90 % quantile of inter-arrival is less than so many times the 10 % one."""
 
@@ -131,7 +134,8 @@ class Timing:
         self.lens = lens
         self._pause = max(MIN_PAUSE, 3 * float(baseline.params.get("max_idle_s", 0.0)))
         learned_s = float(baseline.params.get("learned_s", 0.0))
-        rows = [row for row in baseline.rows("timing") if row.count >= MIN_COUNT]
+        brief = 0 < learned_s < MIN_LEARNED
+        rows = [row for row in baseline.rows("timing") if row.count >= MIN_COUNT and not brief]
         self._limits = [_limits(row, budget, len(rows), learned_s) for row in rows]
         _spare(self._limits, baseline)
         self._series = _Series(self._limits)

@@ -7,11 +7,17 @@ points whose extremes were still wandering in the held-back part of the time are
 Limits lie half the range, and at least the largest step, beyond what was seen, farther where the blocks
 vary (``calibration.upper_limit``).
 
-How loud: the range of some hours is no limit of the plant, so leaving it is a notice. A warning needs a
-gross violation: many ranges beyond, or some ranges beyond in a jump that dwarfs every step seen. How it
-reads: a value alone cannot tell a process upset from a forged one. When a state of the same device (a
-breaker, an alarm) changes with it, or it is one value only, a fault is likelier; when several values jump
-at once and no state knows of it, a forgery is. What stays outside is one alert.
+How loud: the range of some hours is no limit of the plant, so leaving it is a notice. A load wanders for a
+day before it has shown its range, and its range grows with the root of time as that of a random walk
+does: after less than a day, what stays within the range expected of a day (``Limits.room``) is kept at
+info. A warning needs a gross violation: many ranges beyond, or some ranges beyond in a jump that dwarfs
+every step seen. A GOOSE dataset exists to tell changes: what moves in it with a new state number is no
+news (rules judge the order of these numbers), what moves in a repetition is; elsewhere what stood still
+is news when it did so for :data:`FULL` or longer.
+
+How it reads: a value alone cannot tell a process upset from a forged one. When a state of the same device
+(a breaker, an alarm) changes with it, or it is one value only, a fault is likelier; when several values
+jump at once and no state knows of it, a forgery is. What stays outside is one alert.
 
 References
 ----------
@@ -21,6 +27,7 @@ par with far heavier ones on process values.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,8 +38,9 @@ import numpy.typing as npt
 
 from detectors.base import Finding, Level, Reading, Slice
 from detectors.baseline import Baseline
-from detectors.calibration import FIT_SHARE, Blocks, Budget, upper_limit
+from detectors.calibration import DAY, FIT_SHARE, Blocks, Budget, upper_limit
 from detectors.groups import REPEATED, ConvKey, Ints, Lens, PointRows, among, column, runs
+from detectors.saturation import FULL, doubt
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
 
 NAME: Final = "values"
@@ -54,6 +62,9 @@ STATES: Final = 3.0
 
 UTC_TIME: Final = 0x91
 """ASN.1 tag of a UTC time among the entries of a GOOSE or MMS dataset (IEC 61850-8-1)."""
+
+REPETITION: Final = 2
+"""Kind of a GOOSE message that says a known state again (sqNum above 0; IEC 61850-8-1, 18.1.2.5)."""
 
 SEVERAL: Final = 2
 MAX_HOLD: Final = 600.0
@@ -97,13 +108,18 @@ class _Track:
         self.last = float(values[-1])
 
 
-def _clocks(lens: Lens) -> list[int]:
-    """Protocols whose points may be times of day (:data:`UTC_TIME`)."""
+def _known(lens: Lens, *names: str) -> list[int]:
+    """Those of some protocols that this run knows."""
     known = []
-    for name in ("goose", "mms"):
+    for name in names:
         with suppress(KeyError):
             known.append(lens.names.protocol_id(name))
     return known
+
+
+def _clocks(lens: Lens) -> list[int]:
+    """Protocols whose points may be times of day (:data:`UTC_TIME`)."""
+    return _known(lens, "goose", "mms")
 
 
 def _values(piece: Slice, lens: Lens, clocks: list[int]) -> PointRows:
@@ -183,7 +199,8 @@ UNKNOWN: Final = -2
 class Limits:
     """The band of one point; ``constant`` says that it never moved while learning.
 
-    ``step`` is the largest step seen, ``period`` the mean time between values, s.
+    ``step`` is the largest step seen, ``period`` the mean time between values, ``learned`` the time it
+    was watched, s.
     """
 
     low: float
@@ -193,6 +210,12 @@ class Limits:
     constant: bool
     step: float = 0.0
     period: float = 0.0
+    learned: float = DAY
+
+    @property
+    def room(self) -> float:
+        """Ranges beyond the limit that are still no news: the range of a day is as the root of time wider."""
+        return max(0.0, math.sqrt(DAY / max(self.learned, 1.0)) - 1)
 
     @property
     def state(self) -> bool:
@@ -211,6 +234,7 @@ class Values:
     def __init__(self, baseline: Baseline, lens: Lens, budget: Budget) -> None:
         self.lens = lens
         self._clocks = _clocks(lens)
+        self._goose = _known(lens, "goose")
         self.limits = value_limits(baseline, budget)
         self._bands: list[Limits] = []  # of this run's points, by number
         self._band = np.full(ROOM, UNKNOWN, np.int64)  # by point of this run; -1 has no limits
@@ -295,12 +319,15 @@ class Values:
         low, high = limits.seen
         hold = min(3 * limits.period, MAX_HOLD)
         if limits.constant:
+            level, why = (Level.NOTICE, "") if limits.learned >= FULL else (Level.INFO, doubt(limits.learned))
+            if int(row["proto"]) in self._goose:
+                level, why = self._dataset_level(outside, int(piece.messages["kind"][int(row["message"])]))
             return point_finding(
                 "constant-changed",
-                Level.NOTICE,
+                level,
                 row,
                 piece,
-                f"{text} is {value:g}; it stood at {low:g} all through learning",
+                f"{text} is {value:g}; it stood at {low:g} all through learning{why}",
                 f"{low:g}",
                 f"{value:g}",
                 {"operation": 0.6, "fault": 0.2, "attack": 0.2},
@@ -311,9 +338,12 @@ class Values:
         if outside.gross:
             scores = FORGED_SCORES if forged else FAULT_SCORES
         more = "; other values jumped with it and no state changed" if outside.gross and forged else ""
+        level = Level.WARNING if outside.gross else Level.NOTICE
+        if not outside.gross and limits.beyond(value) <= limits.room:
+            level, more = Level.INFO, f"; {limits.learned / 60:.0f} min of learning are no day"
         made = point_finding(
             "out-of-range",
-            Level.WARNING if outside.gross else Level.NOTICE,
+            level,
             row,
             piece,
             f"{text} is {value:g}; learned {low:g} to {high:g}, {limits.beyond(value):.1f} ranges beyond "
@@ -326,6 +356,13 @@ class Values:
         )
         made.technique = "T0856" if outside.gross else ""
         return made
+
+    @staticmethod
+    def _dataset_level(outside: _Outside, kind: int) -> tuple[Level, str]:
+        """A change of a GOOSE dataset is what GOOSE is for, when a new state number tells it."""
+        if kind == REPETITION and outside.moved:
+            return Level.NOTICE, "; it changed in a repetition, without a new state number"
+        return Level.INFO, ""
 
 
 def point_finding(
@@ -371,6 +408,11 @@ class _Outside:
     before: float
 
     @property
+    def moved(self) -> bool:
+        """Did it leave its band with this value?"""
+        return self.limits.low <= self.before <= self.limits.high
+
+    @property
     def gross(self) -> bool:
         """Far beyond anything seen: by distance alone, or in a jump that dwarfs every step seen."""
         if self.limits.constant:
@@ -378,7 +420,7 @@ class _Outside:
         value = float(self.row["value"])
         beyond = self.limits.beyond(value)
         jump = abs(value - self.before) if not np.isnan(self.before) else 0.0
-        return beyond > VERY_FAR or (beyond > FAR and jump > JUMP * self.limits.step)
+        return beyond > max(VERY_FAR, self.limits.room) or (beyond > FAR and jump > JUMP * self.limits.step)
 
 
 def _device(row: Any, piece: Slice) -> int:
@@ -398,9 +440,10 @@ def _limits(row: Any, budget: Budget, points: int) -> Limits | None:
     if len(highs) < MIN_BLOCKS or len(lows) < MIN_BLOCKS:
         return None
     seen, spread = (row.low, row.high), row.high - row.low
-    period = len(highs) * row.block_s / row.count
+    learned = len(highs) * row.block_s
+    period = learned / row.count
     if spread == 0:
-        return Limits(row.low, row.high, max(abs(row.high), 1.0), seen, True, 0.0, period)
+        return Limits(row.low, row.high, max(abs(row.high), 1.0), seen, True, 0.0, period, learned)
     if (row.falls == 0 or row.rises == 0) and row.rises + row.falls > 2:
         return None
     if _wanders(highs, lows):
@@ -409,7 +452,7 @@ def _limits(row: Any, budget: Budget, points: int) -> Limits | None:
     margin = max(0.5 * spread, row.step)
     high = upper_limit(highs, probability, margin)
     low = -upper_limit([-value for value in lows], probability, margin)
-    return Limits(low, high, spread, seen, False, row.step, period)
+    return Limits(low, high, spread, seen, False, row.step, period, learned)
 
 
 def _wanders(highs: list[float], lows: list[float]) -> bool:

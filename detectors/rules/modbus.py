@@ -18,6 +18,7 @@ from detectors.baseline import Baseline
 from detectors.groups import REPEATED, SECOND, Lens, among
 from detectors.loss import Losses
 from detectors.rules.common import MAX_READ, Bounded, by_conversation, message_finding, protocol_rows, thinned
+from detectors.saturation import FULL, Saturation, doubt
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag, Role
 
@@ -66,6 +67,9 @@ class ModbusRules:
         self._known_refusals: set[tuple[Any, int, int]] = set()
         self._known_unpaired: set[Any] = set()
         self._writers: set[str] = set()
+        self._clients: set[str] = set()
+        self._told: set[str] = set()
+        self._full = Saturation(baseline or Baseline())
         self._reads: set[Any] = set()
         self._paired: Bounded[int, int] = Bounded(MAX_OPEN)
         self._asked: Counter[int] = Counter()
@@ -81,6 +85,7 @@ class ModbusRules:
     def _ask(self, baseline: Baseline) -> None:
         for row in baseline.rows("kinds"):
             if row.protocol == "modbus":
+                self._clients.add(row.client)
                 if row.cause >= 0:
                     self._known_refusals.add((conv_of(row), row.kind, row.cause))
                 if row.kind in WRITES and row.role == Role.CLIENT:
@@ -220,19 +225,27 @@ class ModbusRules:
         if self._learning:
             return
         wrote = rows[(rows["role"] == Role.CLIENT) & among(rows["kind"], WRITES)]
-        if len(wrote) and self._src(wrote[0]) not in self._writers:
-            found.append(
-                self._finding(
-                    "modbus-writer",
-                    Level.ALARM,
-                    wrote,
-                    f"{self._src(wrote[0])} writes ({self._kind(wrote[0])}); it never wrote before",
-                    "writes only from " + (", ".join(sorted(self._writers)[:4]) or "nobody"),
-                    self._kind(wrote[0]),
-                    {"attack": 0.75, "operation": 0.25},
-                    "T0855",
-                )
-            )
+        sources = dict.fromkeys(wrote["src"].tolist())
+        new = [src for src in sources if self.lens.names.endpoint(src) not in self._writers]
+        found += [self._writer(wrote[wrote["src"] == src]) for src in new]
+
+    def _writer(self, wrote: npt.NDArray[Any]) -> Finding:
+        """A host that never wrote; from a known client after a short learning a warning, once."""
+        host, level, why = self._src(wrote[0]), Level.ALARM, ""
+        quiet = self._full.commander(host)
+        if quiet < FULL and host in self._clients:
+            level, why = Level.INFO if host in self._told else Level.WARNING, doubt(quiet)
+            self._told.add(host)
+        return self._finding(
+            "modbus-writer",
+            level,
+            wrote,
+            f"{host} writes ({self._kind(wrote[0])}); it never wrote before{why}",
+            "writes only from " + (", ".join(sorted(self._writers)[:4]) or "nobody"),
+            self._kind(wrote[0]),
+            {"attack": 0.75, "operation": 0.25},
+            "T0855",
+        )
 
     def _count(self, rows: npt.NDArray[Any]) -> None:
         """Requests and responses per conversation in this window."""

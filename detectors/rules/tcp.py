@@ -58,6 +58,7 @@ class TcpRules:
         self._repeats: dict[int, list[int]] = {}
         self._window = -1
         self._samples: dict[int, Any] = {}
+        self._worst: Bounded[int, int] = Bounded(MAX_CLIENTS)
         self._lossy = (
             {conv_of(row): row.repeats / max(row.count, 1) for row in baseline.rows("conversations")}
             if baseline
@@ -188,11 +189,15 @@ class TcpRules:
             usual = self._lossy.get(self.lens.conv(conv), 0.0)
             if total < MIN_ROWS or again < max(REPEAT_SHARE, 5 * usual) * total:
                 continue
+            # losses come in bursts: one bad window is kept, two of three are told
+            before = self._worst.get(conv)
+            self._worst.put(conv, self._window)
+            lasts = before is not None and self._window - before <= 2
             found.append(
                 message_finding(
                     NAME,
                     "tcp-repetition",
-                    Level.NOTICE,
+                    Level.NOTICE if lasts else Level.INFO,
                     self._samples[conv],
                     f"{again} of {total} messages in 10 s were TCP repetitions in {self.lens.link(conv)}",
                     f"about {usual:.1%}",

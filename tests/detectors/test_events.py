@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import synthetic
 from synthetic import GOOSE, IEC104, SECOND, START, TCP, FakeNames, i_frame, message, piece
 
 from detectors.base import Event, Finding, Level, Reading
@@ -121,6 +122,28 @@ def test_a_reconnect_is_told_with_its_steps(station: Station) -> None:
     assert "101 s of silence, transfer started, interrogated, clock set" in event.summary
     assert event.hosts == ["10.0.0.1", "10.0.0.2"]
     assert event.level == "info"
+
+
+@pytest.mark.parametrize(("gap", "count", "events"), [(100, 3, 1), (4, 3, 0), (100, 4, 0)])
+def test_a_session_that_opens_after_silence_is_a_reconnect_without_tcp(
+    monkeypatch: pytest.MonkeyPatch, gap: int, count: int, events: int
+) -> None:
+    monkeypatch.setattr(synthetic, "PROTOCOLS", [*synthetic.PROTOCOLS, "s7comm"])
+    s7, setup = len(synthetic.PROTOCOLS) - 1, 496
+    station = Station(("s7comm", CLIENT, SERVER, 102, ""))
+    conv = station.names.conv("s7comm", CLIENT, SERVER, 102)
+    kinds = Baseline()
+    kind = conv_fields(station.names.conversation(conv).key) | {"kind": setup, "count": count, "role": 1}
+    columns = TABLES["kinds"].columns.items()
+    blank: dict[str, Any] = {name: "" if of == "str" else 0 for name, (of, _) in columns}
+    kinds.tables["kinds"] = TABLES["kinds"].frame([blank | kind])
+    station.made._openings = station.made._sessions_of(kinds)
+    said = {"proto": s7, "conv": conv, "role": Role.CLIENT, "src": CLIENT, "dst": SERVER}
+    station.until(10, [message(n + 0.5, kind=1, **said) for n in range(10)])
+    station.until(12 + gap, [message(10.0 + gap, kind=setup, **said), message(10.1 + gap, kind=1, **said)])
+    early = station.finding("early", Level.NOTICE, 10.2 + gap, conv)
+    assert (early.level, bool(early.event)) == ((Level.INFO, True) if events else (Level.NOTICE, False))
+    assert [event.what for event in station.all()] == events * ["reconnect"]
 
 
 @pytest.mark.parametrize(

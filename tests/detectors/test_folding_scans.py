@@ -11,6 +11,7 @@ from detectors.alerts import Folder
 from detectors.allowlist import Allowlist
 from detectors.base import Alert, Finding, Level, Reading
 from detectors.baseline import Baseline
+from detectors.calibration import Budget
 from detectors.groups import Lens
 from detectors.tables import TABLES, Origin, conv_fields
 from detectors.timing import Timing, _Limits, _Series
@@ -118,11 +119,21 @@ def test_an_unapproved_command_at_a_known_place_is_kept_at_info() -> None:
 
 def one_series(silence: float = 10.0) -> Timing:
     """Timing with one cyclic series, number 0."""
-    from detectors.calibration import Budget
-
     made = Timing(Baseline(), Lens(FakeNames()), Budget())
     made._series = _Series([_Limits(((*KNOWN[0],), 1, 13, 3), True, 1.0, 0.3, silence, 50.0)])
     return made
+
+
+def test_timing_of_less_than_a_minute_is_not_believed() -> None:
+    series = {"role": 1, "kind": 13, "cause": 3, "count": 200, "total": 50.0, "squares": 13.0, "low": 0.2}
+    series |= {"high": 0.3, "histogram": "87:200", "gap_blocks": "0.3;0.3;0.3;0.3;0.3", "gap_block_s": 10.0}
+    series |= {"rate_blocks": "40;40;40;40;40", "rate_block_s": 10.0, "first": 0.0, "last": 50.0}
+    for learned_s, judged in ((50.0, 0), (60.0, 1)):
+        known = Baseline(params={"learned_s": learned_s})
+        known.tables["timing"] = TABLES["timing"].frame(
+            [conv_fields(KNOWN[0]) | series | {"origin": Origin.LEARNED.value}]
+        )
+        assert len(Timing(known, Lens(FakeNames()), Budget())._limits) == judged
 
 
 def settled(timing: Timing, *streams: int) -> list[bool]:
@@ -157,8 +168,6 @@ def test_patience_with_what_was_never_heard() -> None:
 
 
 def test_timing_of_an_empty_baseline_says_nothing() -> None:
-    from detectors.calibration import Budget
-
     names = FakeNames()
     names.conv("iec104", 1, 2)
     made = Timing(Baseline(), Lens(names), Budget())

@@ -11,7 +11,7 @@ from detectors.base import Level
 from detectors.rules.modbus import ModbusRules
 from tests.lab import frames as f
 
-WARNING, NOTICE, ALARM = Level.WARNING, Level.NOTICE, Level.ALARM
+INFO, NOTICE, WARNING, ALARM = Level
 READ, ANSWER = f.mb_read(3, 0, 2), f.mb_read_response(3, [1, 2])
 
 
@@ -84,4 +84,19 @@ def test_learned_refusals_and_writers_are_quiet(tmp_path: Path) -> None:
     stranger = talk(*write, client="10.0.0.66")
     assert said(tmp_path / "y.pcap", ModbusRules, stranger, baseline) == [("modbus-writer", ALARM)]
     readers = learned(tmp_path / "readers.pcap", talk(*polls(4)))
-    assert said(tmp_path / "z.pcap", ModbusRules, talk(*write), readers) == [("modbus-writer", ALARM)]
+    again = [(9, "?", 2, f.mb_write_register(5, 1)), (9.1, "!", 2, f.mb_write_register(5, 1))]
+    told = said(tmp_path / "z.pcap", ModbusRules, talk(*write, *again), readers)
+    assert told == [("modbus-writer", WARNING), ("modbus-writer", INFO)], (
+        "seconds of learning: once, and milder"
+    )
+    readers.params["learned_s"] = 3600.0
+    told = said(tmp_path / "z.pcap", ModbusRules, talk(*write, *again), readers)
+    assert told == 2 * [("modbus-writer", ALARM)]
+
+
+def test_a_stranger_that_writes_behind_a_known_writer_is_seen(tmp_path: Path) -> None:
+    write = [(3, "?", 1, f.mb_write_register(5, 1)), (3.1, "!", 1, f.mb_write_register(5, 1))]
+    forged = [(3.2, "?", 1, f.mb_write_register(5, 9)), (3.3, "!", 1, f.mb_write_register(5, 9))]
+    baseline = learned(tmp_path / "learn.pcap", talk(*write))
+    both = [*talk(*write), *talk(*forged, client="10.0.0.66")]
+    assert said(tmp_path / "x.pcap", ModbusRules, both, baseline) == [("modbus-writer", ALARM)]

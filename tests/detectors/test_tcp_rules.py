@@ -31,18 +31,18 @@ def knock(count: int, step: float = 1.0) -> list[f.Stamped]:
     return [frame for n in range(count) for frame in syn(n * step, "10.0.1.1", 502, refused=True)]
 
 
-def link(repeated: int, total: int = 60) -> list[f.Stamped]:
-    """Polling in which every so-manieth request is sent twice by TCP; one more window closes the count."""
+def link(repeated: int, total: int = 60, windows: tuple[int, ...] = (0,)) -> list[f.Stamped]:
+    """Polling; TCP sends the first requests of some windows of 10 s twice. A last window closes the count."""
     made = f.Talk("10.0.0.1", "10.0.0.2", 502)
     made.open(at(0))
-    for n in range(total):
+    for n in [100 * window + n for window in windows for n in range(total)]:
         data = f.modbus_adu(n, 1, f.mb_read(3, 0, 2))
         made.client(at(0.1 + n / 10), data)
-        if n < repeated:
+        if n % 100 < repeated:
             ts, frame = made.frames[-1]
             made.frames.append((ts + 20_000_000, frame))
         made.server(at(0.15 + n / 10), f.modbus_adu(n, 1, f.mb_read_response(3, [1, 2])))
-    made.client(at(15), f.modbus_adu(999, 1, f.mb_read(3, 0, 2)))
+    made.client(at(10 * windows[-1] + 15), f.modbus_adu(999, 1, f.mb_read(3, 0, 2)))
     return made.frames
 
 
@@ -61,7 +61,6 @@ BROKEN = {
     "injection": (injected(same=False), ("tcp-conflict", Level.ALARM)),
     "sweep over hosts": (scan(12, 0.5), ("tcp-sweep", WARNING)),
     "refused again and again": (knock(15), ("tcp-refused", NOTICE)),
-    "bad link": (link(30), ("tcp-repetition", NOTICE)),
 }
 KEPT = {
     "repetition": injected(same=True),
@@ -76,6 +75,17 @@ KEPT = {
 def test_broken(tmp_path: Path, case: str) -> None:
     frames, expected = BROKEN[case]
     assert said(tmp_path / "x.pcap", TcpRules, frames) == [expected]
+
+
+def test_one_window_of_repetitions_is_kept_two_of_three_are_told(tmp_path: Path) -> None:
+    one, two = ("tcp-repetition", Level.INFO), ("tcp-repetition", NOTICE)
+    for windows, expected in (
+        ((0,), [one]),
+        ((0, 1), [one, two]),
+        ((0, 2), [one, two]),
+        ((0, 3), [one, one]),
+    ):
+        assert said(tmp_path / "x.pcap", TcpRules, link(30, windows=windows)) == expected
 
 
 @pytest.mark.parametrize("case", KEPT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from synthetic import GOOSE, IEC104, SECOND, START, FakeNames, message
 
 from detectors.base import Finding, Level, Reading, Slice
 from detectors.baseline import Baseline
-from detectors.calibration import Budget
+from detectors.calibration import DAY, Budget
 from detectors.groups import Lens
+from detectors.saturation import FULL
 from detectors.values import Limits, ValueLearner, Values
 from grid_profiles.vocabulary import POINT, Role
 
@@ -88,6 +90,53 @@ def test_what_stays_outside_is_held_for_three_periods() -> None:
 def test_a_constant_that_moves_reads_as_operation() -> None:
     (found,) = run(made(point_1=CONSTANT), piece(0, (1, 6)))
     assert (found.rule, found.level, found.reading) == ("constant-changed", Level.NOTICE, Reading.OPERATION)
+
+
+def test_a_constant_of_minutes_is_no_promise() -> None:
+    for learned, level in ((FULL - 1, Level.INFO), (FULL, Level.NOTICE)):
+        (found,) = run(made(point_1=replace(CONSTANT, learned=learned)), piece(0, (1, 6)))
+        assert found.level == level
+        assert ("needed" in found.summary) == (level == Level.INFO)
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "level"),
+    [
+        (1, 5.0, Level.INFO),  # told with a new state number
+        (2, 6.0, Level.INFO),  # and said again
+        (2, 5.0, Level.NOTICE),  # another value in what pretends to be a repetition
+    ],
+)
+@pytest.mark.parametrize("learned", [60.0, DAY])
+def test_a_goose_dataset_exists_to_tell_changes(
+    kind: int, before: float, level: Level, learned: float
+) -> None:
+    pieces = [piece(0, (1, before)), piece(1, (1, 6.0))]
+    pieces[1].messages["kind"] = kind
+    for one in pieces:
+        one.points["proto"] = GOOSE
+    assert run(made(point_1=replace(CONSTANT, learned=learned)), *pieces)[-1].level == level
+
+
+@pytest.mark.parametrize(
+    ("learned", "value", "level"),
+    [
+        (DAY, 45, Level.NOTICE),
+        (DAY / 4, 59, Level.INFO),  # within one range: the range of a day is twice that of six hours
+        (DAY / 4, 61, Level.NOTICE),
+        (DAY / 400, 260, Level.INFO),  # eleven ranges out, but learned for four minutes
+        (DAY / 400, 441, Level.WARNING),
+    ],
+)
+def test_a_load_wanders_for_a_day(learned: float, value: float, level: Level) -> None:
+    band = replace(QUANTITY, learned=learned, step=10.0)
+    crept = [piece(n, (1, 40 + n * (value - 40) / 9)) for n in range(10)]
+    assert run(made(point_1=band), *crept)[-1].level == level
+
+
+def test_a_jump_that_dwarfs_every_step_is_a_warning_however_short_learning_was() -> None:
+    band = replace(QUANTITY, learned=300.0)
+    assert run(made(point_1=band), piece(0, (1, 30)), piece(1, (1, 105)))[0].level == Level.WARNING
 
 
 def test_a_time_of_day_is_no_process_value() -> None:
