@@ -149,7 +149,7 @@ def _join(memory: Any, row: Any, transaction: int, function: int) -> None:
 
 @kernel
 def emit_enip_datagram(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int) -> bool:
-    """One UDP payload, an I/O packet or a PDU; False when it is neither."""
+    """One UDP payload, an I/O packet or PDUs one behind the other; False when it begins with neither."""
     context = memory.context
     sport, dport = be16(buf, at - 8), be16(buf, at - 6)
     if sport == dport:
@@ -160,13 +160,19 @@ def emit_enip_datagram(memory: Any, names: Any, buf: Any, at: int, end: int, wir
     status, need = enip_length(buf, at, end)
     if status != OK or end - at < HEADER:
         return False
-    rows = memory.cursor[0]
-    emit_enip(memory, names, buf, at, end)
-    row = memory.messages[rows]
-    if need > wire_end - at:
-        row.flags |= np.uint32(_MALFORMED)
-    elif need > end - at:
-        row.flags |= np.uint32(_TRUNCATED)
+    while status == OK and end - at >= HEADER:
+        row = memory.messages[memory.cursor[0]]
+        context.pdu = wire_end - at
+        emit_enip(memory, names, buf, at, end)
+        if need > wire_end - at:
+            row.flags |= np.uint32(_MALFORMED)
+        elif need > end - at:
+            row.flags |= np.uint32(_TRUNCATED)
+        at += need
+        if at < end:
+            status, need = enip_length(buf, at, end)
+            if status != OK or wire_end - at < HEADER:
+                row.flags |= np.uint32(_MALFORMED)  # of what follows nothing can be told
     return True
 
 

@@ -29,11 +29,13 @@ def enip_frames() -> list[f.Stamped]:
     talk.client(91, whole[50:])
     talk.client(92, e.pdu(0x66))
     cyclic = e.cyclic(7, 1, bytes(40))
+    services = e.pdu(4, e.items((0x100, bytes(24))))
     datagrams = [
         f.udp_frame(CLIENT, "10.0.0.255", 50000, 44818, e.pdu(0x63)),
         f.udp_frame(SERVER, CLIENT, 44818, 50000, e.identity("1756-ENBT/A")),
-        f.udp_frame(SERVER, CLIENT, 44818, 50000, e.pdu(4, e.items((0x100, bytes(24))))),
+        f.udp_frame(SERVER, CLIENT, 44818, 50000, services),
         f.udp_frame(SERVER, "239.192.1.2", 2222, 2222, cyclic),
         f.udp_frame(CLIENT, SERVER, 40001, 2222, cyclic),
+        f.udp_frame(SERVER, CLIENT, 44818, 50000, e.identity("twice") + services),
     ]
     return talk.frames + [(95, one) for one in datagrams]

@@ -144,6 +144,27 @@ def test_list_identity_over_udp() -> None:
     assert [(r.kind, r.flags) for r in rows] == [(99, Flag.TRUNCATED)]
 
 
+def test_several_pdus_in_a_datagram() -> None:
+    """Each is read; what follows them and is none marks the one before it."""
+
+    def sent(*parts: bytes) -> list[tuple[int, int, int]]:
+        frame = f.udp_frame(PLC, PC, 44818, 50000, b"".join(parts))
+        return [(r.kind, r.frame, r.flags) for r in decode([(1, frame)])[0]]
+
+    identity, services = e.identity("1756-ENBT/A"), e.pdu(4, e.items((0x100, bytes(24))))
+    assert sent(identity, services) == [(99, 1, 0), (4, 1, 0)]
+    assert sent(services, e.rr(e.response(14, b"\1")), identity)[1:3] == [
+        (111, 1, 0),
+        (14, 1, Flag.UNANSWERED),
+    ]
+    assert sent(services, b"\xff" * 30) == [(4, 1, Flag.MALFORMED)]
+    assert sent(services, identity[:20]) == [(4, 1, Flag.MALFORMED)]
+    assert sent(services, identity[:-1]) == [(4, 1, 0), (99, 1, Flag.MALFORMED)]
+    cut = 42 + len(services) + 40
+    rows, _ = decode([(1, f.udp_frame(PLC, PC, 44818, 50000, services + identity))], cut)
+    assert [(r.kind, r.flags) for r in rows] == [(4, 0), (99, Flag.TRUNCATED)]
+
+
 def test_cyclic_data() -> None:
     body = e.cyclic(0x004B0603, 4_000_000_000, b"\7\0data")
     frames = [
