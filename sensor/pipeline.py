@@ -39,6 +39,7 @@ from detectors.rules.coap import CoapRules
 from detectors.rules.dlms import DlmsRules
 from detectors.rules.dnp3 import Dnp3Rules
 from detectors.rules.enip import CipRules, EnipRules
+from detectors.rules.enip_io import EnipIoRules
 from detectors.rules.goose import GooseRules, PublisherLearner
 from detectors.rules.goose_state import GooseStateRules
 from detectors.rules.iec104 import Iec104Rules
@@ -83,6 +84,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     CipRules,
     C37118Rules,
     OpcuaRules,
+    EnipIoRules,
     MqttRules,
     PtpRules,
     BacnetRules,

@@ -5,7 +5,8 @@ Every difference that may remain is named here, with who is right; anything else
 - MALFORMED and the state of TCP connections: as in ``test_differential``. UNANSWERED is native's.
 - CIP ``size``: the service's own octets natively; tshark's is the payload of the frame, shared among its
   services. Native is right.
-- CIP ``state``, ``value`` and points: natively only. Native knows more.
+- CIP ``state``, ``value`` and points, the ``name`` of a forward open, the ``aux`` of a forward close and of
+  an I/O packet: natively only. Native knows more.
 - CIP ``point`` of a path that names one object inside another (``0x68/0x2420/0x6b/0x0005``): tshark's
   fields hold the classes and instances of all of them, and the profile takes the last of each, which need not
   belong together. Of a tag with members (``Program:Main.Valve[3,4]``) they give the first name only, of a
@@ -66,6 +67,9 @@ def explained(column: str, native: pd.DataFrame, tshark: pd.DataFrame) -> Any:
     fragment = cip & answers & (native["kind"] == 82).to_numpy() & (tshark["kind"] == 1618).to_numpy()
     if column in ("state", "value"):
         return cip & tshark[column].isna().to_numpy()
+    if column == "aux":
+        closed = cip & answers & (native["kind"] == 1614).to_numpy()
+        return (closed | (native["kind"] == 65_536).to_numpy()) & tshark[column].isna().to_numpy()
     if column == "size":
         return cip & (native["size"] <= tshark["size"] * 10_000).to_numpy()
     if column == "point":
@@ -74,7 +78,10 @@ def explained(column: str, native: pd.DataFrame, tshark: pd.DataFrame) -> Any:
         refused = answers & (native["cause"] > 0).fillna(False).to_numpy()
         return cip & (nested | members | refused) | fragment
     if column == "name":
-        return cip & (native["name"].str.contains(r"[.\[]") | (native["name"] == "Plain")).to_numpy()
+        opened = native["kind"].isin((1620, 1627)).to_numpy() & (tshark["name"] == "").to_numpy()
+        return cip & (
+            opened | (native["name"].str.contains(r"[.\[]") | (native["name"] == "Plain")).to_numpy()
+        )
     if column in ("kind", "kind_name", "class"):
         return fragment
     return np.zeros(len(native), bool)
