@@ -33,7 +33,7 @@ from detectors.responses_learner import ResponseLearner
 from detectors.rhythm import RhythmDetector
 from detectors.rhythm_learner import RhythmLearner
 from detectors.rules.arp import ArpRules
-from detectors.rules.bacnet import BacnetRules
+from detectors.rules.bacnet import BacnetRules, PriorityLearner
 from detectors.rules.c37118 import C37118Rules
 from detectors.rules.coap import CoapRules
 from detectors.rules.dlms import DlmsRules
@@ -206,6 +206,7 @@ class Learning:
         ]
         self._learners.append(RhythmLearner(self.lens, self.options.time_zone))
         self._rules = [rule(self.lens, None) for rule in RULES]
+                PriorityLearner,
         self._windower = Windower(self.lens)
         self._features = _FeatureTable()
         self._margins, self._worst = MarginSources(names), MarginLearner()
