@@ -43,10 +43,12 @@ from detectors.rules.enip_io import EnipIoRules
 from detectors.rules.goose import GooseRules, PublisherLearner
 from detectors.rules.goose_state import GooseStateRules
 from detectors.rules.iec104 import Iec104Rules
+from detectors.rules.iec104_clock import Iec104ClockRules
 from detectors.rules.iec104_link import Iec104LinkRules
 from detectors.rules.mms import MmsRules
 from detectors.rules.modbus import ModbusRules
 from detectors.rules.mqtt import MqttRules
+from detectors.rules.ntp import NtpRules
 from detectors.rules.opcua import OpcuaRules
 from detectors.rules.profinet import DcpRules
 from detectors.rules.ptp import PtpRules
@@ -82,9 +84,9 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     S7Rules,
     EnipRules,
     CipRules,
+    EnipIoRules,
     C37118Rules,
     OpcuaRules,
-    EnipIoRules,
     MqttRules,
     PtpRules,
     BacnetRules,
@@ -94,6 +96,8 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     ArpRules,
     GooseStateRules,
     Iec104LinkRules,
+    Iec104ClockRules,
+    NtpRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
@@ -202,11 +206,11 @@ class Learning:
                 PublisherLearner,
                 ResponseLearner,
                 SequenceLearner,
+                PriorityLearner,
             )
         ]
         self._learners.append(RhythmLearner(self.lens, self.options.time_zone))
         self._rules = [rule(self.lens, None) for rule in RULES]
-                PriorityLearner,
         self._windower = Windower(self.lens)
         self._features = _FeatureTable()
         self._margins, self._worst = MarginSources(names), MarginLearner()
