@@ -10,6 +10,8 @@ import pytest
 from row_bench import START, Bench, C, S
 
 from detectors.base import Finding, Level
+from detectors.groups import Lens
+from detectors.news import observed
 from detectors.rules.iec104_clock import Iec104ClockRules
 
 RULE = "iec104-clock-value"
@@ -115,6 +117,15 @@ def test_what_sets_no_clock() -> None:
         b.sets(5, value=np.nan, count=0),
     ]
     assert b.levels(rows) == []
+
+
+def test_news_of_a_clock_command_leaves_the_time_out() -> None:
+    """What is accepted of it has to hold for the next one, too."""
+    b = Clocks()
+    lens = Lens(b.names)
+    point = b.row(1, 50, C, value=7.0, point=1 << 24 | 9)
+    assert observed(lens, np.array([point]), "set-point") == "set-point CA 1 IOA 9 = 7"
+    assert observed(lens, np.array([b.sets(1, point=1 << 24)]), "clock") == "clock CA 1 IOA 0"
 
 
 def test_a_habit_of_the_site() -> None:
