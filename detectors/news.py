@@ -19,6 +19,9 @@ from detectors.rules.common import message_finding
 from grid_profiles.vocabulary import Flag, KindClass, Role
 
 NAME: Final = "allowlist"
+TELL_TIME: Final = frozenset({"ntp"})
+"""Protocols whose values are times."""
+
 HOLD: Final = 60.0
 """Seconds for which news of one sort goes on as one alert."""
 
@@ -110,10 +113,12 @@ def object_text(lens: Lens, row: Any) -> str:
 
 
 def observed(lens: Lens, rows: npt.NDArray[Any], kind: str) -> str:
-    """Kind, object and value of the first message."""
-    value = float(rows[0]["value"])
+    """Kind, object and value of the first message; a time, which is another in each, is left out."""
+    value, proto = float(rows[0]["value"]), int(rows[0]["proto"])
     text = f"{kind} {object_text(lens, rows[0])}".strip()
-    return text if np.isnan(value) else f"{text} = {value:g}"
+    timed = lens.kind_class(proto, int(rows[0]["kind"])) == KindClass.TIME
+    timed |= lens.names.protocol(proto) in TELL_TIME
+    return text if timed or np.isnan(value) else f"{text} = {value:g}"
 
 
 def technique(lens: Lens, proto: int, kind: int) -> str:

@@ -403,6 +403,20 @@ TABLES: Final[dict[str, Table]] = {
             **dict.fromkeys(FEATURES, (FLOAT, Join.FIRST)),
         }
     ),
+    "choices": Table(  # what a host chose where the protocol leaves it a choice: priorities of writes
+        {
+            "protocol": (STR, Join.KEY),
+            "src": (STR, Join.KEY),
+            "dst": (STR, Join.KEY),
+            "what": (STR, Join.KEY),
+            "value": (INT, Join.KEY),
+            **SPAN,
+            **COUNT,
+            **ORIGIN,
+        },
+        since=2,
+        optional=True,
+    ),
     "rule_hits": Table(
         {
             "rule": (STR, Join.KEY),

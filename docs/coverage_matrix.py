@@ -24,9 +24,6 @@ REASONS: Final = {
     "evidence: `rhythm-hour`, which knows the hours of commands, needs two days of learning.",
     "iec104-delay": "Delays of 1 to 6 s are told at info (`iec104-late-ack`, over t2). After one hour of "
     "learning the limits of timing are wide on purpose.",
-    "iec104-clock": "Clock commands of this master are approved. The time that is set (CP56Time2a) is not "
-    "decoded, so a wrong one is not told from a right one.",
-    "ntp-shift": "Time stamps of NTP are not decoded. Stratum, reference and source stay as they were.",
 }
 HEAD: Final = """# Coverage of the bundled station
 

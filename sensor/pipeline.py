@@ -33,19 +33,22 @@ from detectors.responses_learner import ResponseLearner
 from detectors.rhythm import RhythmDetector
 from detectors.rhythm_learner import RhythmLearner
 from detectors.rules.arp import ArpRules
-from detectors.rules.bacnet import BacnetRules
+from detectors.rules.bacnet import BacnetRules, PriorityLearner
 from detectors.rules.c37118 import C37118Rules
 from detectors.rules.coap import CoapRules
 from detectors.rules.dlms import DlmsRules
 from detectors.rules.dnp3 import Dnp3Rules
 from detectors.rules.enip import CipRules, EnipRules
+from detectors.rules.enip_io import EnipIoRules
 from detectors.rules.goose import GooseRules, PublisherLearner
 from detectors.rules.goose_state import GooseStateRules
 from detectors.rules.iec104 import Iec104Rules
+from detectors.rules.iec104_clock import Iec104ClockRules
 from detectors.rules.iec104_link import Iec104LinkRules
 from detectors.rules.mms import MmsRules
 from detectors.rules.modbus import ModbusRules
 from detectors.rules.mqtt import MqttRules
+from detectors.rules.ntp import NtpRules
 from detectors.rules.opcua import OpcuaRules
 from detectors.rules.profinet import DcpRules
 from detectors.rules.ptp import PtpRules
@@ -81,6 +84,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     S7Rules,
     EnipRules,
     CipRules,
+    EnipIoRules,
     C37118Rules,
     OpcuaRules,
     MqttRules,
@@ -92,6 +96,8 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     ArpRules,
     GooseStateRules,
     Iec104LinkRules,
+    Iec104ClockRules,
+    NtpRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
@@ -200,6 +206,7 @@ class Learning:
                 PublisherLearner,
                 ResponseLearner,
                 SequenceLearner,
+                PriorityLearner,
             )
         ]
         self._learners.append(RhythmLearner(self.lens, self.options.time_zone))

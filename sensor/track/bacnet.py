@@ -27,6 +27,7 @@ from sensor.wire.bacnet import (
     DEEP,
     ERROR,
     HEADER,
+    LOWEST_PRIORITY,
     OBJECT,
     OBJECT_NAME,
     OPENING,
@@ -35,6 +36,7 @@ from sensor.wire.bacnet import (
     SIMPLE,
     UNCONFIRMED,
     bacnet_behind,
+    bacnet_is_priority,
     bacnet_number,
     bacnet_rule,
     bacnet_tag,
@@ -195,8 +197,12 @@ def _content(
     apdu: int,
     service: int,
 ) -> None:
-    """A value: of a property, the refusal of one, or the name of an object."""
+    """A value: of a property, the refusal of one, the priority of its writing, or the name of an object."""
     walk = memory.where
+    if apdu == CONFIRMED and kind == CONTEXT and bacnet_is_priority(service, walk[DEPTH], number):
+        priority = bacnet_unsigned(buf, at, length)
+        if 1 <= priority <= LOWEST_PRIORITY and (row.state < 0 or priority < row.state):
+            row.state = priority
     named = service == 1 and kind == APPLICATION and number == 7
     named = named or (service == 7 and kind == CONTEXT and number == 3)
     if named and apdu == UNCONFIRMED and row.name == 0:

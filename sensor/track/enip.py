@@ -1,7 +1,8 @@
 """EtherNet/IP: an encapsulation header or an I/O packet becomes a row, the CIP message in it rows of CIP.
 
 A response meets its request by the sender's context, on a connection (send unit data) by its sequence count:
-the two directions have connection ids of their own, which are not known when the opening was not seen.
+the two directions have connection ids of their own, which are not known when the opening was not seen. An I/O
+packet names the forward open that made its connection (``state``) and the endpoint that may send (``aux``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 from grid_profiles.vocabulary import Flag
 from sensor.jit import kernel
 from sensor.track.cip import emit_cip
-from sensor.track.state import ENIP, ROLE_CLIENT, ROLE_PEER, conversation, open_row
+from sensor.track.io_connections import io_packet
+from sensor.track.state import ENIP, ROLE_CLIENT, ROLE_PEER, Count, conversation, open_row
 from sensor.track.table import intern
 from sensor.track.transactions import recall, remember, request_key
 from sensor.wire.enip import (
@@ -53,6 +55,7 @@ _TRUNCATED = int(Flag.TRUNCATED)
 _NEGATIVE = int(Flag.NEGATIVE)
 _UNANSWERED = int(Flag.UNANSWERED)
 _RETRANSMITTED = int(Flag.RETRANSMITTED)
+_EVICTED = int(Count.IO_EVICTED)
 
 
 @kernel
@@ -113,29 +116,28 @@ def _carried(memory: Any, names: Any, buf: Any, at: int, end: int, whole: bool, 
         begin += 2
         if row.seq < 0:
             row.seq = count
-    transaction, function = _transaction(buf, at, count)
-    _join(memory, row, transaction, function)
+    key = _transaction(buf, at, count, row.stream)
+    _join(memory, row, key)
     if cip and begin >= 0 and stop - begin >= 2:
-        emit_cip(memory, names, buf, begin, stop, whole, count, transaction, function)
+        emit_cip(memory, names, buf, begin, stop, whole, count, key)
 
 
 @kernel
-def _transaction(buf: Any, at: int, count: int) -> tuple[int, int]:
-    """(transaction, function) for the keys of what this PDU asks or answers."""
+def _transaction(buf: Any, at: int, count: int, stream: int) -> Any:
+    """Key of what this PDU asks or answers."""
     if count >= 0:
-        return count, np.int64(UNIT_DATA)
+        return request_key(stream, count, 0, UNIT_DATA)
     context = (np.uint64(le32(buf, at + SENDER)) << np.uint64(32)) | np.uint64(le32(buf, at + SENDER + 4))
     mixed = (context ^ (context >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)
     mixed = np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(0x7FFFFF))
-    return mixed & 0xFFFF, CONTEXTS | mixed >> 16
+    return request_key(stream, mixed & 0xFFFF, 0, CONTEXTS | mixed >> 16)
 
 
 @kernel
-def _join(memory: Any, row: Any, transaction: int, function: int) -> None:
+def _join(memory: Any, row: Any, key: Any) -> None:
     """Remember a request by its frame, give a response the frame of its request."""
     if row.stream < 0:
         return
-    key = request_key(row.stream, transaction, 0, function)
     if row.role == ROLE_CLIENT:
         if not row.flags & np.uint32(_RETRANSMITTED):
             remember(memory.requests, key, row.ts, row.frame, -1, 0)
@@ -149,7 +151,7 @@ def _join(memory: Any, row: Any, transaction: int, function: int) -> None:
 
 @kernel
 def emit_enip_datagram(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int) -> bool:
-    """One UDP payload, an I/O packet or a PDU; False when it is neither."""
+    """One UDP payload, an I/O packet or PDUs one behind the other; False when it begins with neither."""
     context = memory.context
     sport, dport = be16(buf, at - 8), be16(buf, at - 6)
     if sport == dport:
@@ -160,13 +162,19 @@ def emit_enip_datagram(memory: Any, names: Any, buf: Any, at: int, end: int, wir
     status, need = enip_length(buf, at, end)
     if status != OK or end - at < HEADER:
         return False
-    rows = memory.cursor[0]
-    emit_enip(memory, names, buf, at, end)
-    row = memory.messages[rows]
-    if need > wire_end - at:
-        row.flags |= np.uint32(_MALFORMED)
-    elif need > end - at:
-        row.flags |= np.uint32(_TRUNCATED)
+    while status == OK and end - at >= HEADER:
+        row = memory.messages[memory.cursor[0]]
+        context.pdu = wire_end - at
+        emit_enip(memory, names, buf, at, end)
+        if need > wire_end - at:
+            row.flags |= np.uint32(_MALFORMED)
+        elif need > end - at:
+            row.flags |= np.uint32(_TRUNCATED)
+        at += need
+        if at < end:
+            status, need = enip_length(buf, at, end)
+            if status != OK or wire_end - at < HEADER:
+                row.flags |= np.uint32(_MALFORMED)  # of what follows nothing can be told
     return True
 
 
@@ -184,6 +192,11 @@ def _cyclic(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int)
     row.point = le32(buf, at + 6)
     row.seq = le32(buf, at + 10)
     row.size = wire_end - at
+    place, evicted = io_packet(memory.io, row.ts, row.src, row.dst, row.point)
+    memory.counters[_EVICTED] += evicted
+    if place >= 0:
+        row.state = memory.io[place].frame
+        row.aux = memory.io[place].sender
     wrong = row.count != 2 or wire_end - at < 18
     if not wrong and end - at >= 18:
         wrong = le16(buf, at + 14) != CONNECTED_DATA or le16(buf, at + 16) > wire_end - at - 18

@@ -8,7 +8,7 @@ import numpy as np
 
 from sensor.jit import kernel
 from sensor.track.state import IEC104, add_point, conversation, open_row
-from sensor.wire.iec104 import iec104_element, iec104_objects, mark_select, parse_iec104
+from sensor.wire.iec104 import CLOCK, cp56_time, iec104_element, iec104_objects, mark_select, parse_iec104
 from sensor.wire.octets import le16, le24
 
 
@@ -41,3 +41,5 @@ def emit_iec104(memory: Any, names: Any, buf: Any, at: int, end: int) -> None:
         add_point(memory, row, row.kind, common | (address & 0xFFFFFF), np.float64(value), quality)
         if sequence:
             address += 1
+    if row.kind == CLOCK:  # a time is no process value: the message has it, its point has not
+        row.value = cp56_time(buf, element)

@@ -27,7 +27,7 @@ from sensor.track.state import (
 from sensor.track.table import intern
 from sensor.wire.arp import HEADER as ARP_HEADER
 from sensor.wire.arp import arp_addresses
-from sensor.wire.ntp import CONTROL, PRIVATE, SHORTEST
+from sensor.wire.ntp import CONTROL, PRIVATE, SHORTEST, TRANSMIT, ntp_time
 from sensor.wire.ntp import HEADER as NTP_HEADER
 from sensor.wire.octets import be16
 from sensor.wire.text import put_hex_octets, put_ipv4, put_mac
@@ -167,6 +167,8 @@ def emit_ntp(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int
             used = put_hex_octets(memory.text, 0, buf, at + 12, at + 16)
             row.name = intern(names.texts, memory.text, 0, used)
             row.point = row.name
+        if end - at >= NTP_HEADER:
+            row.value = ntp_time(buf, at + TRANSMIT)
     if wire_end > end:
         row.flags |= np.uint32(_TRUNCATED)
     return True

@@ -16,6 +16,9 @@ from grid_profiles.loader import NATIVE_IDS
 from grid_profiles.vocabulary import MESSAGE, POINT, Role
 from sensor.jit import kernel
 from sensor.names import Names
+from sensor.track.io_connections import BUCKETS as IO_BUCKETS
+from sensor.track.io_connections import IO_CONNECTION
+from sensor.track.io_connections import WAYS as IO_WAYS
 from sensor.track.streams import SLOT, STREAMS, clear_streams
 from sensor.track.svstreams import SV_TABLE
 from sensor.track.table import FULL, MAX_ENTRIES, intern
@@ -111,6 +114,7 @@ class Count(IntEnum):
     BACKWARDS = 30
     COPIES_KEPT = 31
     MENDED = 32
+    IO_EVICTED = 33
 
 
 HOST: Final = np.dtype(
@@ -196,6 +200,7 @@ MEMORY: Final = np.dtype(
         ("ends", "i8", (MAX_LEAVES,)),
         ("hosts", HOST, (MAX_ENTRIES,)),  # by endpoint id
         ("requests", REQUEST, (BUCKETS * WAYS,)),  # of Modbus
+        ("io", IO_CONNECTION, (IO_BUCKETS * IO_WAYS,)),  # of CIP
         ("pmus", PMU_CONFIG, (PMU_STREAMS,)),  # by conversation
         ("streams", STREAMS),
         ("sv", SV_TABLE),

@@ -37,6 +37,8 @@ DEEP: Final = 32
 """Added to a context tag that stands inside a constructed one."""
 PRESENT_VALUE: Final = 85
 OBJECT_NAME: Final = 77
+LOWEST_PRIORITY: Final = 16
+"""What a write without one counts as (19.2.1); 1 is manual and 2 automatic life safety."""
 
 _MALFORMED = int(Flag.MALFORMED)
 _NEGATIVE = int(Flag.NEGATIVE)
@@ -153,6 +155,12 @@ def bacnet_rule(apdu: int, service: int) -> tuple[int, int, int]:
     if service == 10:
         return DEEP + 1, -2, 0
     return (0 if service == 19 or service == 29 else -1), -2, 0
+
+
+@kernel
+def bacnet_is_priority(service: int, depth: int, number: int) -> bool:
+    """Whether a context tag is the priority of writeProperty (15.9) or writePropertyMultiple (15.10)."""
+    return (service == 15 and depth == 0 and number == 4) or (service == 16 and depth == 1 and number == 3)
 
 
 @kernel

@@ -21,7 +21,7 @@ Layout, little endian::
 
     multiple service packet (0x0A): count 2, offsets 2 each from the count on, messages
     unconnected send (0x52 of class 6): tick 1, ticks 1, size 2, message, pad, route path
-    forward open (0x54, 0x5B of class 6): tick 1, ticks 1 (not in responses), O->T id 4, T->O id 4, ...
+    forward open (0x54, 0x5B of class 6), forward close (0x4E): see ``cip_open``
     lists of attributes (3, 4): count 2, attribute 2, ...; in the response of 3 each with status 2 and value
     tags (0x4C to 0x4E, 0x52, 0x53): type 2, in requests elements 2, [offset 4,] value
 """
@@ -39,7 +39,7 @@ from sensor.wire.text import put, put_decimal, put_hex, put_octets
 RESPONSE: Final = 0x80
 GET_ALL, SET_ALL, GET_LIST, SET_LIST, RESET, MULTIPLE, GET_SINGLE = 1, 2, 3, 4, 5, 10, 14
 READ_TAG, WRITE_TAG, READ_FRAGMENT, WRITE_FRAGMENT = 0x4C, 0x4D, 0x52, 0x53
-UNCONNECTED_SEND, FORWARD_OPEN, LARGE_FORWARD_OPEN = 0x52, 0x54, 0x5B
+UNCONNECTED_SEND, FORWARD_OPEN, LARGE_FORWARD_OPEN, FORWARD_CLOSE = 0x52, 0x54, 0x5B, 0x4E
 FIRST_OWN, LAST_OWN = 0x4B, 0x63
 """Services whose meaning the class decides."""
 
@@ -69,7 +69,7 @@ def cip_path(buf: Any, at: int, end: int, where: Any, out: Any) -> None:
     last = np.int64(-1)  # kind of the segment before
     while at < end:
         head = np.int64(buf[at])
-        size = _segment(buf, at, end)
+        size = segment_size(buf, at, end)
         if size < 2 or at + size > end:
             where[BROKEN] = 1
             return
@@ -86,7 +86,7 @@ def cip_path(buf: Any, at: int, end: int, where: Any, out: Any) -> None:
 
 
 @kernel
-def _segment(buf: Any, at: int, end: int) -> int:
+def segment_size(buf: Any, at: int, end: int) -> int:
     """Octets of the segment at ``at`` with its pad; 0 when it is of no known form."""
     head = np.int64(buf[at])
     kind = head >> 5

@@ -34,6 +34,8 @@ ASDU: Final = 6
 OBJECTS: Final = 12
 KIND_S: Final = 256
 KIND_U: Final = 512
+CLOCK: Final = 103
+"""C_CS_NA_1, clock synchronisation: the time itself is its value (60870-5-101, 7.3.4.4)."""
 
 _MALFORMED = int(Flag.MALFORMED)
 _NEGATIVE = int(Flag.NEGATIVE)
@@ -218,6 +220,27 @@ def iec104_element(buf: Any, at: int, kind: int) -> tuple[float, int, bool]:
     if kind == 104 or kind == 106 or kind == 107:
         return np.float64(le16(buf, at)), np.int64(-1), False
     return np.nan, np.int64(-1), False
+
+
+@kernel
+def cp56_time(buf: Any, at: int) -> float:
+    """The seven octets CP56Time2a at ``at`` as seconds since 1970, as if it were UTC; NaN an impossible one.
+
+    Years from 70 on are of the last century. Day of the week, summer time and validity are left out.
+    """
+    millis, minute, hour = le16(buf, at), np.int64(buf[at + 2]) & 0x3F, np.int64(buf[at + 3]) & 0x1F
+    day, month = np.int64(buf[at + 4]) & 0x1F, np.int64(buf[at + 5]) & 0x0F
+    year = np.int64(buf[at + 6]) & 0x7F
+    if millis > 59_999 or minute > 59 or hour > 23 or day < 1 or month < 1 or month > 12 or year > 99:
+        return np.nan
+    year += 1900 if year >= 70 else 2000
+    # days of a year that begins in March, so that the leap day is its last
+    early = month <= 2
+    turned = year - (1 if early else 0)
+    place = month + (9 if early else -3)
+    days = 365 * turned + turned // 4 - turned // 100 + turned // 400 + (153 * place + 2) // 5 + day - 1
+    seconds = (days - 719_468) * 86_400 + hour * 3_600 + minute * 60
+    return np.float64(seconds) + np.float64(millis) / 1000.0
 
 
 @kernel

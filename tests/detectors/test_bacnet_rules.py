@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from row_bench import Bench, C, S
 
 from detectors.base import Level
-from detectors.rules.bacnet import BacnetRules
+from detectors.choices import MAX_CHOICES
+from detectors.compare import merge
+from detectors.groups import Lens
+from detectors.rules.bacnet import BacnetRules, PriorityLearner
 from grid_profiles.vocabulary import Flag, Role
 
 WARNING, NOTICE, INFO = Level.WARNING, Level.NOTICE, Level.INFO
@@ -50,6 +55,42 @@ def test_link_functions() -> None:
     b = Building()
     assert b.said(b.refuse(3, 131_072, 48, 5.0)) == [("bacnet-link-refused", WARNING)]
     assert b.said(b.refuse(2, 131_072, 48, 5.0)) == []
+
+
+def test_priority_of_writes() -> None:
+    b = Building()
+
+    def write(ts: float, priority: int = -1, kind: int = 15, **more: Any) -> np.void:
+        return b.row(ts, kind, C, state=priority, point="1/2/85", **more)
+
+    usual = b.learned([write(1, 8), write(2), write(3, 8)])
+    told = ("bacnet-priority", WARNING)
+    assert b.said([write(1, 1), write(2, 1), write(3, 2, 16)], baseline=usual) == [told] * 2
+    assert b.said([write(1, 8), write(2, 16), write(3)], baseline=usual) == []
+    assert b.said([write(1, 6)], baseline=usual) == [("bacnet-priority", NOTICE)]
+    assert b.said([write(1, 12)], baseline=usual) == [("bacnet-priority", INFO)]
+    # who did it while learning does it; who never wrote is the allow-list's but for life safety
+    assert b.said([write(1, 2)], baseline=b.learned([write(1, 2)])) == []
+    assert b.said([write(1, 5, src="10.0.0.9")], baseline=usual) == []
+    assert b.said([write(1, 1, src="10.0.0.9")], baseline=usual) == [told]
+    assert b.said([write(1, 1)]) == [("bacnet-priority", NOTICE)]
+    assert b.said([write(1, 9)]) == []
+    # the answer and other services have no priority
+    assert b.said([b.row(1, 527, S), b.row(2, 12, C, state=1)], baseline=usual) == []
+
+
+def test_learned_priorities_are_merged_and_bounded() -> None:
+    b = Building()
+    rows = [b.row(n, 15, C, state=n, point="1/2/85") for n in (8, 9, 9)]
+    one, other = b.learned(rows[:1]), b.learned(rows[1:])
+    table = merge(one, other).tables["choices"]
+    assert table[["what", "value", "count"]].to_numpy().tolist() == [["priority", 8, 1], ["priority", 9, 2]]
+    learner = PriorityLearner(Lens(b.names))
+    for number in range(MAX_CHOICES + 5):
+        row = b.row(1, 15, C, dst=f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", state=8)
+        (piece,) = b.slices([row])[1:]
+        learner.learn(piece)
+    assert learner.refused == 5
 
 
 def test_discovery() -> None:

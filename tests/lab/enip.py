@@ -120,6 +120,69 @@ def forward_close() -> bytes:
     return request(0x4E, path(6, 1), data)
 
 
+def io_path(config: int, out: int, back: int, slot: int | None = None) -> bytes:
+    """An electronic key, then the assemblies of a module: configuration, outputs, inputs."""
+    route = b"" if slot is None else bytes([1, slot])
+    key = b"\x34\x04" + struct.pack("<HHHBB", 77, 14, 55, 0x80 | 20, 1)
+    points = logical(1, config) + logical(3, out) + logical(3, back)
+    return route + key + logical(0, 4) + points + b"\x80\x02\0\0\0\0"
+
+
+def io_open(
+    to: int = 0x4B0001,
+    serial: int = 1,
+    owner: int = 0x32952BF3,
+    *,
+    where: bytes | None = None,
+    large: bool = False,
+    kind: int = 1,
+    out: int = 22,
+    way: int = 2,
+    back: int = 2,
+    shared: bool = False,
+) -> bytes:
+    """Asks for an I/O connection.
+
+    Parameters
+    ----------
+    kind : int
+        Transport class.
+    out : int
+        Octets from originator to target; a heartbeat has 2 in class 1 and none in class 0.
+    way, back : int
+        Type of the connection there and back: 0 none, 1 multicast, 2 point to point.
+    shared : bool
+        A redundant owner.
+    """
+    path_ = io_path(100, 101, 102) if where is None else where
+    data = struct.pack("<BBIIHHIB3x", 7, 249, 0, to, serial, 77, owner, 2)
+    size, bits = ("<II", 32) if large else ("<IH", 16)
+    data += struct.pack(size, 10_000, shared << (bits - 1) | way << (bits - 3) | out)
+    data += struct.pack(size, 10_000, back << (bits - 3) | 18)
+    data += bytes([kind, len(path_) // 2]) + path_
+    return request(0x5B if large else 0x54, path(6, 1), data)
+
+
+def io_opened(
+    ot: int, to: int = 0x4B0001, serial: int = 1, owner: int = 0x32952BF3, large: bool = False
+) -> bytes:
+    """Its answer."""
+    data = struct.pack("<IIHHIIIBx", ot, to, serial, 77, owner, 10_000, 10_000, 0)
+    return response(0x5B if large else 0x54, data)
+
+
+def io_close(serial: int = 1, owner: int = 0x32952BF3) -> bytes:
+    """Closes it."""
+    where = io_path(100, 101, 102)
+    data = struct.pack("<BBHHIBx", 7, 249, serial, 77, owner, len(where) // 2) + where
+    return request(0x4E, path(6, 1), data)
+
+
+def io_closed(serial: int = 1, owner: int = 0x32952BF3) -> bytes:
+    """Answer to the closing."""
+    return response(0x4E, struct.pack("<HHIBx", serial, 77, owner, 0))
+
+
 def listed(*attributes: int) -> bytes:
     """Data of get attribute list."""
     return struct.pack(f"<H{len(attributes)}H", len(attributes), *attributes)
@@ -176,5 +239,20 @@ EXCHANGES: tuple[tuple[bytes, bytes], ...] = (
         routed(request(10, path(2, 1), together(request(1, path(0xAC, 1)), request(14, path(4, 100, 3))))),
         response(10, together(response(1, bytes(4)), response(14, b"", 5))),
     ),
+    (io_open(), io_opened(0x1001)),
+    (
+        io_open(where=io_path(100, 0x1234, 102, 5), large=True, serial=2, back=1),
+        io_opened(0x1002, serial=2, large=True),
+    ),
+    (io_open(kind=0, out=4, back=0, serial=3), io_opened(0x1003, serial=3)),
+    (io_open(out=2, serial=4), io_opened(0x1004, serial=4)),
+    (io_open(shared=True, serial=5), io_opened(0x1005, serial=5)),
+    (io_open(way=0, back=0, serial=6), io_opened(0x1006, serial=6)),
+    (
+        io_open(where=b"\x1f\x08\x12\0" + b"10.0.0.9" + io_path(1, 2, 3), serial=7),
+        io_opened(0x1007, serial=7),
+    ),
+    (io_close(), io_closed()),
+    (io_close(), response(0x4E, bytes(10), 1, (0x0107,))),
 )  # fmt: skip
 """Requests and their responses, every form that a decoder here knows."""

@@ -50,6 +50,8 @@ class Asked:
     group: int | str | None
     point: str
     attribute: int | None
+    carries_io: bool = False
+    name: str = ""
 
 
 @dataclass
@@ -154,6 +156,7 @@ class Twin:
 
     def __init__(self) -> None:
         self._asked: dict[tuple[bytes | int, object], Asked] = {}
+        self._connections: dict[bytes, int] = {}
 
     def pdu(self, data: bytes, from_client: bool, frame: int) -> list[Row]:
         """Rows of one whole PDU of send RR data, send unit data, or of what lists."""
@@ -265,8 +268,13 @@ class Twin:
         row.name = path.text if tagged else ""
         if data[0] == 5 and path.group == 1 and rest:
             row.aux = rest[0]
+        carries_io = False
+        if path.group == 6 and data[0] in (0x54, 0x5B):
+            carries_io, row.name = opening(rest, data[0] == 0x5B)
         if place is not None:
-            self._asked[key, place] = Asked(frame, data[0], path.group, path.text, path.attribute)
+            self._asked[key, place] = Asked(
+                frame, data[0], path.group, path.text, path.attribute, carries_io, row.name
+            )
         return path.group
 
     def _answer(
@@ -284,10 +292,55 @@ class Twin:
             row.unanswered = True
             return None
         row.state, row.point = asked.frame, asked.point
-        row.name = asked.point if asked.group == "tag" else ""
+        row.name = asked.point if asked.group == "tag" else asked.name
         if asked.group == 1 and row.cause == 0:
             row.ident = _product(rest, row.kind, asked.attribute)
+        if asked.group == 6 and row.cause == 0:
+            if row.kind == 0x4E and len(rest) >= 8:
+                row.aux = self._connections.pop(rest[:8], -1)
+            elif asked.carries_io and len(rest) >= 16:
+                self._connections[rest[8:16]] = u32(rest, 0)
         return asked.group
+
+
+def opening(data: bytes, large: bool) -> tuple[bool, str]:
+    """(does a forward open ask for I/O, where the outputs lie that it wants to own alone)."""
+    wide = 4 if large else 2
+    if len(data) < 31 + 2 * wide or data[30 + 2 * wide] & 15 > 1:
+        return False, ""
+    out = int.from_bytes(data[26 : 26 + wide], "little")
+    back = int.from_bytes(data[30 + wide : 30 + 2 * wide], "little")
+    bits = 8 * wide
+    way, answers = out >> (bits - 3) & 3, back >> (bits - 3) & 3
+    size = out & (0xFFFF if large else 0x1FF)
+    heartbeat = size <= (2 if data[30 + 2 * wide] & 15 == 1 else 0)
+    if way == 0 and answers == 0:
+        return False, ""
+    if way not in (1, 2) or out >> (bits - 1) or heartbeat or len(data) < 32 + 2 * wide:
+        return True, ""
+    rest = data[32 + 2 * wide :][: 2 * data[31 + 2 * wide]]
+    ports, numbers = "", []
+    while rest:
+        try:
+            octets = segment_size(rest)
+        except Broken:
+            break
+        part, rest = rest[:octets], rest[octets:]
+        if part[0] >> 5 == 0:
+            ports += _port(part)
+        elif part[0] >> 5 == 1 and part[0] != 0x34 and part[0] >> 2 & 7 in (1, 3):
+            numbers.append(part[1] if part[0] & 3 == 0 else int.from_bytes(part[2:], "little"))
+    if answers and len(numbers) > 1:
+        numbers.pop()
+    return True, (ports + (str(numbers[-1]) if numbers else ""))[:255]
+
+
+def _port(part: bytes) -> str:
+    number, link = part[0] & 15, part[2:] if part[0] & 16 else part[1:]
+    if number == 15:
+        number, link = u16(link, 0), link[2:]
+    where = link[: part[1]].decode("latin-1") if part[0] & 16 else str(link[0])
+    return f"{number}.{where}/"
 
 
 def _product(data: bytes, service: int, attribute: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 START = 0x68
 Decoded = tuple[float, int, bool]
@@ -112,6 +113,7 @@ def _none(e: bytes) -> Decoded:
 
 
 CP24, CP56 = 3, 7
+CLOCK = 103
 TYPES: dict[int, tuple[int, Callable[[bytes], Decoded]]] = {
     1: (1, _siq), 2: (1 + CP24, _siq), 3: (1, _diq), 4: (1 + CP24, _diq),
     5: (2, _vti), 6: (2 + CP24, _vti), 7: (5, _bsi), 8: (5 + CP24, _bsi),
@@ -208,7 +210,27 @@ def _asdu(found: Apdu, body: bytes) -> None:
         value, quality, select = element(octets)
         if not found.objects:
             found.value, found.select = value, select
+        if found.kind == CLOCK and not found.objects:
+            found.value = cp56(octets)
         found.objects.append((common << 24 | address, value, quality))
+
+
+def cp56(e: bytes) -> float:
+    """Seven octets of time (60870-5-101, 7.2.6.18) as seconds since 1970, whatever their zone."""
+    year, month, day = e[6] & 0x7F, e[5] & 0x0F, e[4] & 0x1F
+    millis = int.from_bytes(e[:2], "little")
+    clock = timedelta(hours=e[3] & 0x1F, minutes=e[2] & 0x3F, milliseconds=millis)
+    if (
+        year > 99
+        or not 1 <= month <= 12
+        or day < 1
+        or e[3] & 0x1F > 23
+        or e[2] & 0x3F > 59
+        or millis > 59_999
+    ):
+        return NAN
+    moment = datetime(1900 + year if year >= 70 else 2000 + year, month, 1, tzinfo=UTC)
+    return (moment + timedelta(days=day - 1) + clock).timestamp()
 
 
 def _elements(data: bytes, count: int, size: int, sequence: bool) -> list[tuple[int, bytes]]:

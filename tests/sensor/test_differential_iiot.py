@@ -19,9 +19,9 @@ Every difference that may remain is named here, with who is right; anything else
   the standard does not (RFC 7252 5.4.1). A token used again keeps its first path for tshark, which also reads
   paths as ASCII and ports of more than two octets as 4294967295, gives payloads in blocks their whole length
   with the last block, and over TCP reads only the first message of a segment. Native is right.
-- BACnet: points are the native engine's only. Of a message in segments the native engine reads the first,
-  tshark all of them with the last. For each entry of a broadcast or foreign device table tshark has one more
-  row without a kind. Native is right.
+- BACnet: points and priorities of writes are the native engine's only. Of a message in segments the native
+  engine reads the first, tshark all of them with the last. For each entry of a broadcast or foreign device
+  table tshark has one more row without a kind. Native is right.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def better(column: str, native: pd.DataFrame, tshark: pd.DataFrame) -> Any:
     """Rows in which the native engine is known to say more or less, and to be right."""
     opcua = native["protocol"] == "opcua"
     secret = opcua & (native["bits"] & int(Flag.ENCRYPTED) != 0)
-    if column in ("kind", "kind_name", "class", "seq", "state"):
+    if column == "state":
+        return secret | ((native["protocol"] == "bacnet") & tshark["state"].isna())
+    if column in ("kind", "kind_name", "class", "seq"):
         return secret
     if column == "ident":
         return opcua & (native["kind"] == 634)

@@ -76,6 +76,23 @@ def test_read_and_write() -> None:
     assert all(row.size == len(b.unicast(b.ask(b.READ, AI1))) for row in rows[:1])
 
 
+def test_priority_of_a_write() -> None:
+    """Tag 4 of writeProperty, tag 3 of each property of writePropertyMultiple; the highest counts."""
+
+    def write(*more: bytes) -> int:
+        return one(b.ask(b.WRITE, AI1 + b.wrap(3, b.real(1.0)) + b"".join(more))).state
+
+    def properties(*priorities: bytes) -> int:
+        each = [b.tag(0, b"\x55") + b.wrap(2, b.real(1.0)) + priority for priority in priorities]
+        return one(b.ask(16, b.tag(0, b.oid(1, 2)) + b.wrap(1, *each))).state
+
+    assert [write(), write(b.tag(4, b"\x08")), write(b.tag(4, b"\x01"))] == [-1, 8, 1]
+    assert [write(b.tag(4, b"\x00")), write(b.tag(4, b"\x11")), write(b.tag(4, b""))] == [-1, -1, -1]
+    assert [properties(b""), properties(b.tag(3, b"\x0a"), b.tag(3, b"\x02"), b"")] == [-1, 2]
+    read = b.ask(b.READ, AI1 + b.tag(4, b"\x01"))
+    assert [one(read).state, one(b.answer(b.WRITE, AI1 + b.tag(4, b"\x01")), 1).state] == [-1, -1]
+
+
 EVENT = b.tag(0, b"\1") + b.tag(1, b.oid(8, 77)) + b.tag(2, b.oid(0, 4))
 SERVICES = [
     (b.ask(0, b.tag(0, b"\1") + b.tag(1, b.oid(0, 4))), "0/4"),

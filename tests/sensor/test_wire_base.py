@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 
 import pytest
@@ -85,6 +86,23 @@ def test_ntp() -> None:
     row, source = one(f.udp_frame(B, A, 123, 123, body))
     assert (row.proto, row.role, row.kind, row.cause, row.aux) == ("ntp", SERVER, 4, 16, 3)
     assert (source, row.conv) == ("494e4954", ("ntp", A, B, 123, "", 0))
+
+
+@pytest.mark.parametrize(
+    ("stamp", "value"),
+    [
+        (bytes(8), math.nan),  # unknown
+        (bytes.fromhex("83aa7e80 00000000"), 0.0),  # 1970
+        (bytes.fromhex("ed5bac00 80000000"), 1_773_219_200.5),
+        (bytes.fromhex("00000000 80000000"), 2**32 - 2_208_988_800 + 0.5),  # 2036, the next era
+    ],
+)
+def test_ntp_transmit_time(stamp: bytes, value: float) -> None:
+    body = bytes([0x24, 1]) + bytes(10) + b"GPS\0" + bytes(24) + stamp
+    row, _ = one(f.udp_frame(B, A, 123, 40000, body))
+    assert row.value == value or (math.isnan(row.value) and math.isnan(value))
+    control, _ = one(f.udp_frame(A, B, 40000, 123, bytes([0x16, 2]) + bytes(38) + stamp))
+    assert math.isnan(control.value)
 
 
 def test_profinet_cyclic() -> None:

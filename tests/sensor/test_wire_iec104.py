@@ -129,12 +129,32 @@ def test_element(kind: int, octets: str, value: float, quality: int, select: boo
     assert (row.kind, row.cause, row.count, row.aux) == (kind, 3, 1, 5)
     assert (row.seq, row.state, row.role) == (3, 9, SERVER)
     assert row.point == 7 << 24 | 0x030201
-    assert same(row.value, value)
+    if kind != 103:  # whose message alone has the time
+        assert same(row.value, value)
     assert row.flags == (Flag.SELECT if select else 0)
     (point,) = row.points
     assert (point.kind, point.point, point.quality) == (kind, row.point, quality)
     assert same(point.value, value)
     assert row.size == 6 + 6 + 3 + len(element)
+
+
+@pytest.mark.parametrize(
+    ("octets", "value"),
+    [
+        ("5984240b1c0615", 1624880193.881),
+        ("5fea3b171d0200", 951868799.999),  # a leap day
+        ("00000000010318", 1709251200.0),
+        ("00003b171f0c63", 946684740.0),  # of the last century
+        ("00000000010145", 3124224000.0),
+        ("b80b8281bf0219", 1740963723.0),  # 31 February, invalid, summer time
+        *((octets + "010119", NAN) for octets in ("60ea0000", "00003c00", "00000018")),
+        *(("00000000" + octets, NAN) for octets in ("000119", "010019", "010d19", "010164")),
+    ],
+)
+def test_time_of_a_clock_command(octets: str, value: float) -> None:
+    (row,) = said(f.apci_i(3, 9, f.asdu(103, 6, 7, [(0, bytes.fromhex(octets))])), side=0)
+    assert same(row.value, value)
+    assert [math.isnan(point.value) for point in row.points] == [True]
 
 
 def test_the_table_covers_every_type() -> None:
