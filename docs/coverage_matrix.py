@@ -70,7 +70,8 @@ def page(record: dict[str, Any]) -> str:
         f"| {key} | {one['attacks']} | {one['detected']} |" for key, one in record["techniques"].items()
     ]
     protocols = sorted({name.partition("-")[0] for name in record["skipped"]})
-    lines += ["", f"Not in this capture: attacks on {', '.join(protocols)}.", ""]
+    missing = f"{len(record['skipped'])} attacks on {', '.join(protocols)}"
+    lines += ["", f"Not offered by this capture: {missing}.", ""]
     return "\n".join(lines)
 
 
