@@ -39,9 +39,10 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Reading, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import DAY, FIT_SHARE, Blocks, Budget, upper_limit
-from detectors.groups import REPEATED, ConvKey, Ints, Lens, PointRows, among, column, runs
+from detectors.groups import REPEATED, ConvKey, Ints, Lens, PointRows, column, runs
 from detectors.saturation import FULL, doubt
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
+from detectors.values_meaning import Meaning, point_words
 
 NAME: Final = "values"
 MAX_POINTS: Final = 100_000
@@ -59,9 +60,6 @@ VERY_FAR: Final = 10.0
 
 STATES: Final = 3.0
 """A point that only ever showed whole numbers from 0 to this is a state (single, double point, enum)."""
-
-UTC_TIME: Final = 0x91
-"""ASN.1 tag of a UTC time among the entries of a GOOSE or MMS dataset (IEC 61850-8-1)."""
 
 REPETITION: Final = 2
 """Kind of a GOOSE message that says a known state again (sqNum above 0; IEC 61850-8-1, 18.1.2.5)."""
@@ -117,21 +115,17 @@ def _known(lens: Lens, *names: str) -> list[int]:
     return known
 
 
-def _clocks(lens: Lens) -> list[int]:
-    """Protocols whose points may be times of day (:data:`UTC_TIME`)."""
-    return _known(lens, "goose", "mms")
-
-
-def _values(piece: Slice, lens: Lens, clocks: list[int]) -> PointRows:
-    """First-time values of a slice that are process values. A time of day is none: it only ever goes on."""
+def _values(piece: Slice, lens: Lens, meaning: Meaning) -> PointRows:
+    """First-time values of a slice that are process values (:mod:`detectors.values_meaning`)."""
     points, numbers = lens.points(piece)
     if not len(points):
         return PointRows(points, numbers)
     # squares must stay finite; what lies beyond is no process value
     keep = (np.abs(points["value"]) < 1e150) & (numbers >= 0)
     keep &= piece.messages["flags"][points["message"]] & np.uint32(REPEATED) == 0
-    if clocks:
-        keep &= ~((points["kind"] == UTC_TIME) & among(points["proto"], clocks))
+    measured = meaning.measured(points)
+    if measured is not None:
+        keep &= measured
     return PointRows(points, numbers) if keep.all() else PointRows(points[keep], numbers[keep])
 
 
@@ -140,14 +134,14 @@ class ValueLearner:
 
     def __init__(self, lens: Lens) -> None:
         self.lens = lens
-        self._clocks = _clocks(lens)
+        self._meaning = Meaning(lens)
         self.refused: Counter[str] = Counter()
         self._tracks: dict[tuple[int, int], _Track] = {}
         self._words: dict[tuple[int, int], ValueKey] = {}
 
     def learn(self, piece: Slice) -> None:
         """Take one slice."""
-        points, numbers = _values(piece, self.lens, self._clocks)
+        points, numbers = _values(piece, self.lens, self._meaning)
         for start, size in zip(*(part.tolist() for part in runs(numbers)), strict=True):
             first, end = points[start], start + size
             key = (int(first["conv"]), int(first["point"]))
@@ -233,8 +227,8 @@ class Values:
 
     def __init__(self, baseline: Baseline, lens: Lens, budget: Budget) -> None:
         self.lens = lens
-        self._clocks = _clocks(lens)
         self._goose = _known(lens, "goose")
+        self._meaning = Meaning(lens)
         self.limits = value_limits(baseline, budget)
         self._bands: list[Limits] = []  # of this run's points, by number
         self._band = np.full(ROOM, UNKNOWN, np.int64)  # by point of this run; -1 has no limits
@@ -248,7 +242,7 @@ class Values:
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
-        points, places = _values(piece, self.lens, self._clocks)
+        points, places = _values(piece, self.lens, self._meaning)
         firsts, lengths = runs(places)
         bands = self._resolve(points, places[firsts], firsts)
         watched = bands >= 0
@@ -316,6 +310,7 @@ class Values:
         row, limits = outside.row, outside.limits
         value = float(row["value"])
         text = self.lens.names.point(int(row["proto"]), int(row["point"]))
+        words = point_words(self.lens, row)
         low, high = limits.seen
         hold = min(3 * limits.period, MAX_HOLD)
         if limits.constant:
@@ -327,7 +322,7 @@ class Values:
                 level,
                 row,
                 piece,
-                f"{text} is {value:g}; it stood at {low:g} all through learning{why}",
+                f"{words} is {value:g}; it stood at {low:g} all through learning{why}",
                 f"{low:g}",
                 f"{value:g}",
                 {"operation": 0.6, "fault": 0.2, "attack": 0.2},
@@ -346,7 +341,7 @@ class Values:
             level,
             row,
             piece,
-            f"{text} is {value:g}; learned {low:g} to {high:g}, {limits.beyond(value):.1f} ranges beyond "
+            f"{words} is {value:g}; learned {low:g} to {high:g}, {limits.beyond(value):.1f} ranges beyond "
             f"the limit{more}",
             f"{limits.low:g} to {limits.high:g}",
             f"{value:g}",

@@ -9,7 +9,9 @@ longest learned run, while most other points of its conversation go on moving. A
 exempt: what is switched off measures nothing.
 
 **Standstill.** All points of a conversation at once, though reports come as ever: old answers played
-again, or a gateway that has lost its field side. That reports stop is ``silence``, not this.
+again, or a gateway that has lost its field side. That reports stop is ``silence``, not this. So is it when
+every measured point stands beyond its own limits while only counters go on: they count the same whether the
+measurements beside them are true or not.
 
 Limits are those of the extremes of blocks of time (``calibration.upper_limit``), at least twice what was
 learned, for standing values three times; wider when less than an hour was.
@@ -33,6 +35,7 @@ from detectors.calibration import MIN_BLOCKS, Budget, upper_limit
 from detectors.groups import SECOND, Ints, Lens, column
 from detectors.tables import conv_of, text_numbers
 from detectors.values import point_finding, value_limits
+from detectors.values_meaning import point_words
 from detectors.values_motion_learner import LEAST
 from detectors.values_process import PointKey, View, counters_of, share, states_of, too_short, width
 
@@ -93,14 +96,14 @@ class Motion:
     def __init__(self, baseline: Baseline, lens: Lens, budget: Budget) -> None:
         self.lens = lens
         self.bounds = bounds_of(baseline, budget)
-        self.states = states_of(baseline)
+        self.states, self.counted = states_of(baseline), counters_of(baseline)
         self._slot = np.full(ROOM, UNKNOWN, np.int64)  # by the run's number of a point
         self._known: list[Bounds] = []
         self._limits = _no_limits(ROOM)
         self._last = np.full(ROOM, np.nan)
         self._at, self._since, self._run = (np.zeros(ROOM, np.int64) for _ in range(3))
         self._conv, self._told = np.full(ROOM, NONE, np.int64), np.zeros(ROOM, bool)
-        self._is_state = np.zeros(ROOM, bool)
+        self._is_state, self._is_counter = np.zeros(ROOM, bool), np.zeros(ROOM, bool)
         self._of = np.full(ROOM, NONE, np.int64)
         self._whole = _Whole()
         self._waiting: list[tuple[Finding, int]] = []
@@ -136,8 +139,9 @@ class Motion:
             jump = self._jump(view.rows[at[i]], before[i], slots[of[i]], piece)
             self._waiting.append((jump, int(since[i])))
         self._refused += max(0, len(jumps) - MAX_FINDINGS)
-        frozen = self._frozen(slots)
+        frozen, beside = self._frozen(slots)
         found = due + [self._freeze(view.rows[firsts[i]], slots[i], piece) for i in frozen]
+        found += [self._beside(view.rows[firsts[i]], slots[i], piece) for i in beside]
         for number in still.tolist():
             first = firsts[np.flatnonzero(self._of[slots] == number)[0]]
             found.append(self._standstill(view.rows[first], number, piece))
@@ -213,11 +217,13 @@ class Motion:
             whole.told |= over
         return np.flatnonzero(over)
 
-    def _frozen(self, slots: Ints) -> list[int]:
-        """Places (in ``slots``) of points that stand still while most of their neighbours move."""
+    def _frozen(self, slots: Ints) -> tuple[list[int], list[int]]:
+        """Places (in ``slots``) of points that stand still: while most of their neighbours move, and while
+        of their neighbours only counters do."""
         over = (self._run[slots] > self._limits[3, slots]) & ~self._told[slots] & (self._last[slots] != 0)
         over &= (self._at[slots] - self._since[slots]) / SECOND > self._limits[2, slots]
-        out = []
+        out: list[int] = []
+        beside: list[int] = []
         for place in np.flatnonzero(over)[:MAX_CANDIDATES].tolist():
             slot = slots[place]
             used = len(self._known)
@@ -229,7 +235,17 @@ class Motion:
             if len(near) and 2 * int(moving.sum()) > len(near):
                 self._told[slot] = True
                 out.append(place)
-        return out
+            elif moving.any() and not self._told[slot] and self._all_stand(near):
+                self._told[near], self._told[slot] = True, True
+                beside.append(place)
+        return out, beside
+
+    def _all_stand(self, near: Ints) -> bool:
+        """Do all measured points of a conversation stand beyond their own limits, at other numbers than 0?"""
+        near = near[~self._is_counter[near]]
+        over = (self._run[near] > self._limits[3, near]) & (self._last[near] != 0)
+        over &= (self._at[near] - self._since[near]) / SECOND > self._limits[2, near]
+        return bool(len(near)) and bool(over.all())
 
     # --- points of this run ---
 
@@ -254,6 +270,7 @@ class Motion:
             self._grow()
         self._limits[:, slot] = (bounds.step, bounds.rate, bounds.still, bounds.reports, *bounds.band)
         self._conv[slot], self._is_state[slot] = conv, key in self.states
+        self._is_counter[slot] = key in self.counted
         self._of[slot] = self._whole.number(conv, self.bounds.get((key[0], ""), Bounds()))
         return slot
 
@@ -265,21 +282,21 @@ class Motion:
         self._at, self._since, self._run = (
             np.r_[column, np.zeros(size, np.int64)] for column in (self._at, self._since, self._run)
         )
-        self._told, self._is_state = (
-            np.r_[column, np.zeros(size, bool)] for column in (self._told, self._is_state)
+        self._told, self._is_state, self._is_counter = (
+            np.r_[column, np.zeros(size, bool)] for column in (self._told, self._is_state, self._is_counter)
         )
 
     # --- words ---
 
     def _jump(self, row: Any, before: float, slot: int, piece: Slice) -> Finding:
-        bounds, text = self._known[slot], self._text(row)
+        bounds, text, words = self._known[slot], self._text(row), point_words(self.lens, row)
         step = float(row["value"]) - before
         return point_finding(
             "value-jump",
             Level.NOTICE,
             row,
             piece,
-            f"{text} went from {before:g} to {float(row['value']):g} in one step, inside its "
+            f"{words} went from {before:g} to {float(row['value']):g} in one step, inside its "
             f"range; the largest learned is {bounds.seen[0]:g}",
             f"changes up to {bounds.step:.4g}",
             f"{step:+.4g}",
@@ -290,14 +307,14 @@ class Motion:
         )
 
     def _freeze(self, row: Any, slot: int, piece: Slice) -> Finding:
-        bounds, text = self._known[slot], self._text(row)
+        bounds, text, words = self._known[slot], self._text(row), point_words(self.lens, row)
         still = (self._at[slot] - self._since[slot]) / SECOND
         return point_finding(
             "value-frozen",
             Level.NOTICE,
             row,
             piece,
-            f"{text} stands at {self._last[slot]:g} for {still:.0f} s ({self._run[slot]} reports) while "
+            f"{words} stands at {self._last[slot]:g} for {still:.0f} s ({self._run[slot]} reports) while "
             f"other values of {self.lens.link(int(row['conv']))} move; the longest learned is "
             f"{bounds.seen[1]:.0f} s",
             f"a change within {bounds.still:.0f} s",
@@ -311,15 +328,33 @@ class Motion:
     def _standstill(self, row: Any, number: int, piece: Slice) -> Finding:
         whole, bounds = self._whole, self._whole.bounds[number]
         still, (_, longest, reports) = (whole.at[number] - whole.since[number]) / SECOND, bounds.seen
+        words = (
+            f"no value of {self.lens.link(int(row['conv']))} has changed for {still:.0f} s though reports go "
+            f"on; the longest learned is {longest:.0f} s and {reports:.0f} reports"
+        )
+        observed = f"none in {still:.0f} s ({whole.run[number]} times reported)"
+        return self._all_still(row, piece, words, bounds, observed)
+
+    def _beside(self, row: Any, slot: int, piece: Slice) -> Finding:
+        bounds, still = self._known[slot], (self._at[slot] - self._since[slot]) / SECOND
+        link = self.lens.link(int(row["conv"]))
+        words = (
+            f"no measured value of {link} has changed for {still:.0f} s though its counters go on; the "
+            f"longest learned is {bounds.seen[1]:.0f} s"
+        )
+        observed = f"none in {still:.0f} s ({self._run[slot]} reports)"
+        return self._all_still(row, piece, words, bounds, observed)
+
+    @staticmethod
+    def _all_still(row: Any, piece: Slice, words: str, bounds: Bounds, observed: str) -> Finding:
         made = point_finding(
             "values-standstill",
             Level.NOTICE,
             row,
             piece,
-            f"no value of {self.lens.link(int(row['conv']))} has changed for {still:.0f} s though reports go "
-            f"on; the longest learned is {longest:.0f} s and {reports:.0f} reports",
+            words,
             f"a change within {bounds.still:.0f} s",
-            f"none in {still:.0f} s ({whole.run[number]} times reported)",
+            observed,
             STANDSTILL_SCORES,
             hold=JUMP_HOLD,
             group="",

@@ -11,7 +11,6 @@ speaks when fewer than :data:`MIN_LEARNED` seconds were learned; a note of the r
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -21,8 +20,9 @@ import numpy.typing as npt
 from detectors.base import Finding, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import Budget
-from detectors.groups import REPEATED, ConvKey, Ints, Lens, among, column, runs
+from detectors.groups import REPEATED, ConvKey, Ints, Lens, column, runs
 from detectors.tables import conv_of
+from detectors.values_meaning import Meaning
 from grid_profiles.vocabulary import DANGEROUS, Role
 
 SHARES: Final = {"range": 0.4, "motion": 0.3, "groups": 0.3}
@@ -35,9 +35,6 @@ MIN_LEARNED: Final = 1_200.0
 HOUR: Final = 3_600.0
 LARGEST: Final = 1e150
 """What lies beyond is no process value (its square would not be finite)."""
-
-UTC_TIME: Final = 0x91
-"""ASN.1 tag of a UTC time among the entries of a GOOSE or MMS dataset (IEC 61850-8-1)."""
 
 NEVER: Final = -(1 << 62)
 STATES: Final = 3.0
@@ -83,10 +80,7 @@ class Measured:
     def __init__(self, lens: Lens) -> None:
         self.lens = lens
         self._status = np.full(1_024, UNKNOWN, np.int8)  # by the run's number of a point
-        self._clocks = []
-        for name in ("goose", "mms"):
-            with suppress(KeyError):
-                self._clocks.append(lens.names.protocol_id(name))
+        self._meaning = Meaning(lens)
 
     def of(self, piece: Slice) -> View:
         """The reported values of a slice."""
@@ -101,8 +95,9 @@ class Measured:
             if ordered.any():
                 orders = points[keep & ordered]
                 keep &= ~ordered
-            if self._clocks:
-                keep &= ~((points["kind"] == UTC_TIME) & among(points["proto"], self._clocks))
+            measured = self._meaning.measured(points)
+            if measured is not None:
+                keep &= measured
             if not keep.all():
                 points, numbers = points[keep], numbers[keep]
         firsts, sizes = runs(numbers)

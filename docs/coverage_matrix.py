@@ -18,12 +18,14 @@ REASONS: Final = {
     "modbus-slow-write": "A write that was approved, from the host that gives it, to the register that it "
     "sets, with a value within the limits. Nothing in the traffic differs; whether somebody ordered it, the "
     "control room knows.",
-    "modbus-command-change": "The sensor sees one side of the man in the middle only, and the halved values "
-    "are within the limits. It would show where both sides are mirrored.",
-    "iec104-replay-command": "An approved command, with numbers that fit. That it comes once more is no "
-    "evidence: `rhythm-hour`, which knows the hours of commands, needs two days of learning.",
-    "iec104-delay": "Delays of 1 to 6 s are told at info (`iec104-late-ack`, over t2). After one hour of "
-    "learning the limits of timing are wide on purpose.",
+    "iec104-replay-command": "An approved command, from the host that gives it, with numbers that fit: the "
+    "station could not tell it from the true one either. That it comes once more is no evidence; "
+    "`rhythm-hour`, which knows the hours of commands, needs two days of learning. A replay of a command "
+    "with a time tag (types 58 to 64) carries its age, but the tag is not decoded.",
+    "iec104-delay": "Delays of 1 to 6 s break no limit of the standard (t1 = 15 s) and are told at info "
+    "(`iec104-late-ack`, over t2). In an hour the station gives fewer than 30 answers of a kind, too few for "
+    "their time to be judged; its cyclic reports, 9 to 11 s apart while learning, stay within the limits of "
+    "timing, which are wide after an hour. The answers to polls are judged, see `modbus-delay`.",
 }
 HEAD: Final = """# Coverage of the bundled station
 
@@ -65,7 +67,8 @@ def page(record: dict[str, Any]) -> str:
         f"| {key} | {one['attacks']} | {one['detected']} |" for key, one in record["techniques"].items()
     ]
     protocols = sorted({name.partition("-")[0] for name in record["skipped"]})
-    lines += ["", f"Not in this capture: attacks on {', '.join(protocols)}.", ""]
+    missing = f"{len(record['skipped'])} attacks on {', '.join(protocols)}"
+    lines += ["", f"Not offered by this capture: {missing}.", ""]
     return "\n".join(lines)
 
 

@@ -37,6 +37,9 @@ UNANSWERED_MIN: Final = 10
 
 QUANTITY_LIMITS: Final = {1: 2000, 2: 2000, 3: 125, 4: 125, 15: 1968, 16: 123, 23: 125}
 WRITES: Final = (5, 6, 15, 16, 21, 22, 23)
+ECHOED: Final = (5, 6)
+"""Writes whose normal response is an echo of the request (6.5, 6.6)."""
+
 
 EXCEPTIONS: Final = {
     1: "illegal function",
@@ -71,7 +74,9 @@ class ModbusRules:
         self._told: set[str] = set()
         self._full = Saturation(baseline or Baseline())
         self._reads: set[Any] = set()
+        self._known_echoes: set[Any] = set()
         self._paired: Bounded[int, int] = Bounded(MAX_OPEN)
+        self._wrote: Bounded[int, float] = Bounded(MAX_OPEN)
         self._asked: Counter[int] = Counter()
         self._answered: Counter[int] = Counter()
         self._losses = Losses()
@@ -90,13 +95,15 @@ class ModbusRules:
                     self._known_refusals.add((conv_of(row), row.kind, row.cause))
                 if row.kind in WRITES and row.role == Role.CLIENT:
                     self._writers.add(row.client)
-        self._known_unpaired = {
-            (row.src, row.dst) for row in baseline.rows("rule_hits") if row.rule == "modbus-unpaired"
-        }
+        self._known_unpaired, self._known_echoes = (
+            {(row.src, row.dst) for row in baseline.rows("rule_hits") if row.rule == rule}
+            for rule in ("modbus-unpaired", "modbus-echo")
+        )
 
     def counters(self) -> dict[str, int]:
         """Requests forgotten because a table was full, and answers of a flood that were not looked at."""
-        return {"modbus_evicted": self._paired.evicted, "modbus_unread": self._unread}
+        evicted = self._paired.evicted + self._wrote.evicted
+        return {"modbus_evicted": evicted, "modbus_unread": self._unread}
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
@@ -113,6 +120,7 @@ class ModbusRules:
             self._limits(mine, found)
             self._writes(mine, found)
         self._second_responses(rows, found)
+        self._echoes(rows[np.isin(rows["kind"], ECHOED)], found)
         self._count(rows)
         return found
 
@@ -198,9 +206,43 @@ class ModbusRules:
             "T0856",
         )
 
+    def _echoes(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
+        """Responses to a write of one object that repeat another value than was asked for."""
+        rows, left = thinned(rows[rows["flags"] & np.uint32(Flag.NEGATIVE) == 0], MAX_READ)
+        self._unread += len(left)
+        for at, row in enumerate(rows):
+            asks = row["role"] == Role.CLIENT
+            request = int(row["frame" if asks else "state"]) * 64 + int(row["seq"]) % 64
+            if asks:
+                self._wrote.put(request, float(row["value"]))
+                continue
+            wrote = self._wrote.get(request)
+            if wrote is not None and wrote != row["value"] == row["value"] and wrote == wrote:
+                self._wrote.drop(request)
+                if self._ends(row) not in self._known_echoes:
+                    found.append(self._other_echo(rows[at : at + 1], wrote))
+
+    def _other_echo(self, rows: npt.NDArray[Any], wrote: float) -> Finding:
+        row = rows[0]
+        point = self.lens.names.point(int(row["proto"]), int(row["point"]))
+        return self._finding(
+            "modbus-echo",
+            Level.WARNING,
+            rows,
+            f"{self._src(row)} was told to set {point} to {wrote:g} and confirmed {row['value']:g}",
+            f"an echo of {wrote:g}",
+            f"{row['value']:g}",
+            {"attack": 0.6, "fault": 0.35, "operation": 0.05},
+            "T0831",
+            group=point,
+        )
+
     def _learned_unpaired(self, row: Any) -> bool:
+        return self._ends(row) in self._known_unpaired
+
+    def _ends(self, row: Any) -> tuple[str, str]:
         names = self.lens.names
-        return (names.endpoint(int(row["src"])), names.endpoint(int(row["dst"]))) in self._known_unpaired
+        return names.endpoint(int(row["src"])), names.endpoint(int(row["dst"]))
 
     def _limits(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
         asked = rows[(rows["role"] == Role.CLIENT) & (rows["count"] >= 0)]

@@ -28,7 +28,10 @@ FAMILIES: Final = {
 }
 """Kinds of attack, in the order of the documentation."""
 
-MODULES: Final = ("modbus", "iec104", "goose", "sv", "dnp3", "mms", "s7comm", "mqtt", "network", "clock")
+MODULES: Final = (
+    "modbus", "iec104", "goose", "sv", "dnp3", "dnp3_udp", "mms", "s7comm", "opcua", "enip", "mqtt",
+    "network", "clock",
+)  # fmt: skip
 """Modules of ``sensor.simulate.attacks``; each registers its attacks when it is loaded."""
 
 

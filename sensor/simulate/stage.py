@@ -197,7 +197,11 @@ class Stage:
     def visit(self, intruder: Intruder, host: bytes, port: int, ts: int) -> Visit:
         """A new connection of an intruder to a host, opened; the ARP exchange comes first."""
         self.meet(intruder, host, ts)
-        return Visit(self, intruder.ip, intruder.mac, host, port, ts + 2 * MS)
+        return self.visit_from(intruder, host, port, ts + 2 * MS)
+
+    def visit_from(self, intruder: Intruder, host: bytes, port: int, ts: int) -> Visit:
+        """One more connection of an intruder that has met the host."""
+        return Visit(self, intruder.ip, intruder.mac, host, port, ts)
 
     def visit_as(self, client: bytes, host: bytes, port: int, ts: int) -> Visit:
         """One more connection of a host that the capture knows."""

@@ -43,6 +43,14 @@ BROKEN = {
         talk((1, "?", 1, READ), (1.1, "!", 1, ANSWER), (1.2, "!", 1, ANSWER)),
         ("modbus-second-response", WARNING),
     ),
+    "another value confirmed": (
+        talk((1, "?", 1, f.mb_write_register(5, 7)), (1.1, "!", 1, f.mb_write_register(5, 14))),
+        ("modbus-echo", WARNING),
+    ),
+    "another state confirmed": (
+        talk((1, "?", 1, f.mb_write_coil(5, True)), (1.1, "!", 1, f.mb_write_coil(5, False))),
+        ("modbus-echo", WARNING),
+    ),
     "no answers": (talk(*polls(12, answered=False), LATER), ("modbus-unanswered", NOTICE)),
     "too many registers": (talk((1, "?", 1, f.mb_read(3, 0, 126))), ("modbus-quantity", WARNING)),
     "no coil at all": (talk((1, "?", 1, f.mb_read(1, 0, 0))), ("modbus-quantity", WARNING)),
@@ -50,6 +58,11 @@ BROKEN = {
 
 KEPT = {
     "polling": talk(*polls(12), LATER),
+    "values confirmed, one never": talk(
+        *[(1 + n, "?", n, f.mb_write_register(5, n)) for n in range(4)],
+        *[(1.1 + n, "!", n, f.mb_write_register(5, n)) for n in range(3)],
+        *[(6, "?", 9, f.mb_write_register(5, 1)), (6.1, "!", 9, f.mb_write_register(5, 1))],
+    ),
     "the most registers": talk((1, "?", 1, f.mb_read(3, 0, 125))),
     "a few lost answers": talk(*polls(12), *[(8 + n / 10, "?", 50 + n, READ) for n in range(5)], LATER),
     "transaction numbers used again": talk(*polls(4), (8, "?", 1, READ), (8.1, "!", 1, ANSWER)),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
+from sensor.simulate.registry import attack
 from sensor.simulate.scene import Connection, text
 from sensor.simulate.stage import MS, SECOND, NotOffered, Stage
 
@@ -42,6 +43,64 @@ def change_values(stage: Stage, talk: Connection, change: Values, note: str) -> 
     if not changed:
         raise NotOffered("measured values in the connection during the attack")
     stage.label(talk.server, talk.client, note)
+
+
+Number = Callable[[Hashable, float], float]
+"""A measured value changed: (what tells the point from others of the conversation, value) to value."""
+
+Numbers = Callable[[bytes, Number], bytes]
+"""A payload with other measured values, of the same size."""
+
+RAISED, HIGHEST = 1.4, 1.5
+
+
+def register_values(
+    protocol: str, what: str, needs: str, where: Callable[[Stage], Connection], numbers: Numbers
+) -> None:
+    """Register the three attacks on values in flight: raised, standing still, creeping away.
+
+    Parameters
+    ----------
+    protocol : str
+        First part of their ids.
+    what : str
+        What the protocol calls a measured value, plural.
+    needs : str
+        What the capture must offer.
+    where : callable
+        Chooses the connection.
+    numbers : callable
+        Changes the measured values of a payload.
+    """
+    way = "on their way to the client"
+
+    @attack(
+        f"{protocol}-value-shift", "middle", "T0832", f"{what} are raised by two fifths {way}", needs, 180
+    )
+    def shift(stage: Stage) -> None:
+        change_values(
+            stage,
+            where(stage),
+            lambda body, _: numbers(body, lambda _, v: v * RAISED),
+            f"{what} × 1.4 in flight",
+        )
+
+    @attack(f"{protocol}-value-freeze", "frozen", "T0832", f"{what} stand still {way}", needs, 300)
+    def freeze(stage: Stage) -> None:
+        kept: dict[Hashable, float] = {}
+        change_values(
+            stage, where(stage), lambda body, _: numbers(body, kept.setdefault), f"{what} stand still"
+        )
+
+    @attack(f"{protocol}-value-drift", "frozen", "T0832", f"{what} creep away {way}", needs, 300)
+    def drift(stage: Stage) -> None:
+        span = max(1.0, stage.span)
+
+        def creeping(body: bytes, age: int) -> bytes:
+            factor = 1 + (HIGHEST - 1) * age / SECOND / span
+            return numbers(body, lambda _, v: v * factor)
+
+        change_values(stage, where(stage), creeping, f"{what} creep up to × 1.5 in flight")
 
 
 def suppress(stage: Stage, talk: Connection, note: str) -> None:

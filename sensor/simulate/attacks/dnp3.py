@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from sensor.simulate.attacks import common
+from sensor.simulate.attacks import common, fragments
 from sensor.simulate.build import dnp3 as d
 from sensor.simulate.registry import attack
 from sensor.simulate.scene import Connection
@@ -148,6 +148,11 @@ def flood(stage: Stage) -> None:
     found = outstation(stage)
     note = "a new host floods the outstation with reads"
     common.flood(stage, found.talk, lambda n: _read_all(found, n & 15), 100.0, note)
+
+
+common.register_values(
+    "dnp3", "analog inputs", NEEDS, lambda stage: outstation(stage).talk, fragments.with_numbers
+)
 
 
 @attack("dnp3-suppress", "suppression", "T0815", "What the outstation answers never arrives", NEEDS)

@@ -1,8 +1,12 @@
-"""Attacks on MMS (ISO 9506, IEC 61850-8-1) inside an association that exists."""
+"""Attacks on MMS (ISO 9506, IEC 61850-8-1) inside an association that exists.
+
+Objects are those that the association names, where it names any of the kind; else usual names.
+"""
 
 from __future__ import annotations
 
 from sensor.simulate.attacks import common
+from sensor.simulate.attacks import mmsvalues as v
 from sensor.simulate.build import iso
 from sensor.simulate.build.ber import ber
 from sensor.simulate.registry import attack
@@ -13,6 +17,8 @@ PORT = 102
 NEEDS = "an MMS association (TCP port 102) with requests and responses"
 READ, WRITE, NAMES, DELETE = 4, 5, 1, 76
 DOMAIN = "LD0"
+SWITCH, SETTING, RECORD = "CSWI1$CO$Pos$Oper$ctlVal", "PTOC1$SP$StrVal$setMag$f", "COMTRADE/fault.dat"
+OPERATE = ("$Oper", "$Oper$ctlVal")
 
 
 def association(stage: Stage) -> Connection:
@@ -33,6 +39,20 @@ def _exchange(stage: Stage, talk: Connection, ts: int, request: bytes, answer: b
     stage.acknowledge(talk, 0, at + 5 * MS)
 
 
+def _write(stage: Stage, constraint: str, ends: tuple[str, ...], usual: str, data: bytes) -> None:
+    """Write an item of a functional constraint that the association names, else the usual one."""
+    talk = association(stage)
+    known = v.names(stage.scene, talk)
+    domain = (known.domains or [DOMAIN])[0]
+    where, item = known.item(constraint, ends) or (domain, usual)
+    if item.endswith("$Oper"):  # the whole structure: value, originator, number, time, test, check
+        rest = ber(0xA2, ber(0x85, b"\3") + ber(0x89, b"")) + ber(0x86, b"\0") + ber(0x91, bytes(8))
+        data = ber(0xA2, data + rest + ber(0x83, b"\0") + ber(0x84, b"\6\0"))
+    request = iso.service(WRITE, iso.variable_list(iso.item(where, item)) + ber(0xA0, data))
+    _exchange(stage, talk, stage.begin, request, iso.service(WRITE, ber(0x81, b"")))
+    stage.label(talk.client, talk.server, f"write of {where}/{item} in the client's name")
+
+
 @attack(
     "mms-operate",
     "command",
@@ -41,11 +61,7 @@ def _exchange(stage: Stage, talk: Connection, ts: int, request: bytes, answer: b
     NEEDS,
 )
 def operate(stage: Stage) -> None:
-    talk = association(stage)
-    names = iso.variable_list(iso.item(DOMAIN, "CSWI1$CO$Pos$Oper$ctlVal"))
-    request = iso.service(WRITE, names + ber(0xA0, ber(0x83, b"\x01")))
-    _exchange(stage, talk, stage.begin, request, iso.service(WRITE, ber(0x81, b"")))
-    stage.label(talk.client, talk.server, "write of CSWI1$CO$Pos$Oper$ctlVal in the client's name")
+    _write(stage, "CO", OPERATE, SWITCH, ber(0x83, b"\x01"))
 
 
 @attack(
@@ -56,11 +72,7 @@ def operate(stage: Stage) -> None:
     NEEDS,
 )
 def setting(stage: Stage) -> None:
-    talk = association(stage)
-    names = iso.variable_list(iso.item(DOMAIN, "PTOC1$SP$StrVal$setMag$f"))
-    request = iso.service(WRITE, names + ber(0xA0, ber(0x87, bytes.fromhex("0847c35000"))))
-    _exchange(stage, talk, stage.begin, request, iso.service(WRITE, ber(0x81, b"")))
-    stage.label(talk.client, talk.server, "write of PTOC1$SP$StrVal in the client's name")
+    _write(stage, "SP", ("$f",), SETTING, ber(0x87, bytes.fromhex("0847c35000")))
 
 
 @attack(
@@ -72,8 +84,10 @@ def setting(stage: Stage) -> None:
 )
 def scan_names(stage: Stage) -> None:
     talk = association(stage)
-    for kind, ts in zip((9, 0, 2, 8), stage.times(4, 2.0), strict=True):
-        scope = ber(0x80, b"") if kind == 9 else ber(0x81, DOMAIN.encode())
+    domains = v.names(stage.scene, talk).domains[:4] or [DOMAIN]
+    walk = [(9, "")] + [(kind, domain) for domain in domains for kind in (0, 2, 8)]
+    for (kind, domain), ts in zip(walk, stage.times(len(walk), 2.0), strict=True):
+        scope = ber(0x81, domain.encode()) if domain else ber(0x80, b"")
         request = iso.service(NAMES, ber(0xA0, ber(0x80, bytes([kind]))) + ber(0xA1, scope))
         answer = iso.service(NAMES, ber(0xA0, ber(0x1A, b"LLN0")) + ber(0x81, b"\0"))
         _exchange(stage, talk, ts, request, answer)
@@ -83,9 +97,13 @@ def scan_names(stage: Stage) -> None:
 @attack("mms-file-delete", "download", "T0809", "The known client deletes a file of the server", NEEDS)
 def file_delete(stage: Stage) -> None:
     talk = association(stage)
-    request = iso.service(DELETE, ber(0x19, b"COMTRADE/fault.dat"))
+    name = (v.names(stage.scene, talk).files or [RECORD])[0]
+    request = iso.service(DELETE, ber(0x19, name.encode("ascii", "replace")))
     _exchange(stage, talk, stage.begin, request, iso.service(DELETE, b"", primitive=True))
-    stage.label(talk.client, talk.server, "fileDelete of COMTRADE/fault.dat")
+    stage.label(talk.client, talk.server, f"fileDelete of {name}")
+
+
+common.register_values("mms", "measured values", NEEDS, association, v.with_numbers)
 
 
 @attack("mms-suppress", "suppression", "T0804", "What the server answers and reports never arrives", NEEDS)

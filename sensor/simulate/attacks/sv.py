@@ -14,6 +14,9 @@ NEEDS = "a stream of sampled values"
 CURRENTS = 4
 """Channels of 9-2LE that are currents; the others are voltages."""
 
+RECORDED = 40
+"""Frames that a replay is made of at least: half a cycle of 80 samples."""
+
 
 def _stream(stage: Stage) -> p.Publisher:
     return p.publisher(stage, p.SV)
@@ -158,22 +161,22 @@ def count_jump(stage: Stage) -> None:
     "sv-replay",
     "replay",
     "T0856",
-    "A recorded second of the stream comes again beside the true one",
+    "A recorded stretch of the stream, a second at most, comes again beside the true one",
     NEEDS,
     2,
 )
 def replay(stage: Stage) -> None:
     found = _stream(stage)
-    record = [
-        packet
-        for row in found.rows
-        if stage.begin - 2 * SECOND <= (packet := stage.scene.packets[row]).ts < stage.begin - SECOND
-    ]
-    if not record:
-        raise NotOffered("sampled values one second before the attack, to record")
-    for packet in record[:4_800]:
-        stage.inject(packet.ts + 2 * SECOND + MS // 20, packet.data)
-    _label(stage, found, found.mac, "a recorded second again")
+    earlier = [p for row in found.rows if (p := stage.scene.packets[row]).ts < stage.begin]
+    most = min(SECOND, stage.until - stage.begin)
+    record = [packet for packet in earlier if packet.ts >= stage.begin - most][:4_800]
+    if len(record) < RECORDED:
+        raise NotOffered(f"{RECORDED} frames of the stream before the attack, to record")
+    later = stage.begin - record[0].ts + MS // 20
+    for packet in record:
+        stage.inject(packet.ts + later, packet.data)
+    seconds = (record[-1].ts - record[0].ts) / SECOND
+    _label(stage, found, found.mac, f"recorded {seconds:.2f} s again")
 
 
 @attack("sv-suppress", "suppression", "T0804", "The stream's frames are dropped", NEEDS, 5)

@@ -1,0 +1,138 @@
+"""What a number on the wire means: which are process values at all, and how an engineer calls them.
+
+None of these is a process value, however it moves:
+
+- times of day: UTC times of GOOSE and MMS datasets, DNP3 groups 50 to 52 (time, common time, time delay);
+- what a stream of sampled values says about itself (samples lost and repeated, longest pause, quality bits),
+  which the rules of sampled values know;
+- what its device marks as bad, for whoever reads it does not use it either: DNP3 without ONLINE or with
+  COMM_LOST (IEEE 1815-2012, 11.6), IEC 60870-5-104 with IV (60870-5-101, 7.2.6), C37.118 with a data error
+  (C37.118.2, 6.4, STAT bits 15 and 14), a channel of 9-2LE with validity invalid (IEC 61850-7-3, 6.2).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.groups import Lens
+
+Mask = npt.NDArray[np.bool_]
+
+UTC_TIME: Final = 0x91
+"""ASN.1 tag of a UTC time among the entries of a GOOSE or MMS dataset (IEC 61850-8-1)."""
+
+DNP3_TIMES: Final = (50, 52)
+DNP3_FLAGGED: Final = (1, 2, 3, 4, 10, 11, 20, 21, 22, 23, 30, 31, 32, 33, 40, 42)
+"""Groups whose flags octet begins with ONLINE, RESTART, COMM_LOST (others: control status)."""
+
+ONLINE, COMM_LOST = 0x01, 0x04
+IV: Final = 0x80
+IEC104_COMMANDS: Final = 45
+"""First type id whose octet is no quality but a command's qualifier."""
+
+SV_ITSELF: Final = (0xFF01, 0xFF04)
+SV_RMS: Final = 1
+INVALID: Final = 0x1
+
+GROUPS: Final = {
+    1: "binary input", 2: "binary input event", 3: "double-bit input", 4: "double-bit input event",
+    10: "binary output", 11: "binary output event", 12: "control relay output", 20: "counter",
+    21: "frozen counter", 22: "counter event", 23: "frozen counter event", 30: "analog input",
+    31: "frozen analog input", 32: "analog input event", 33: "frozen analog input event",
+    40: "analog output", 41: "analog output command", 42: "analog output event", 110: "octet string",
+}  # fmt: skip
+"""Object groups of DNP3 (IEEE 1815-2012, annex A)."""
+
+PMU_KINDS: Final = {
+    1: "frequency (Hz)",
+    2: "frequency deviation (mHz)",
+    3: "rate of change of frequency (Hz/s)",
+}
+
+
+class Meaning:
+    """Knows the process values among the points of a run."""
+
+    def __init__(self, lens: Lens) -> None:
+        self.lens = lens
+        self._judges = []
+        known = (
+            ("goose", _utc), ("mms", _utc), ("dnp3", _dnp3),
+            ("iec104", _iec104), ("c37118", _c37118), ("sv", _sv),
+        )  # fmt: skip
+        for name, judge in known:
+            with suppress(KeyError):
+                self._judges.append((lens.names.protocol_id(name), judge))
+
+    def measured(self, points: npt.NDArray[Any]) -> Mask | None:
+        """Which rows of POINT are process values; None when all are."""
+        here = np.bincount(points["proto"])
+        keep: Mask | None = None
+        for proto, judge in self._judges:
+            if proto >= len(here) or not here[proto]:
+                continue
+            mine = slice(None) if here[proto] == len(points) else np.flatnonzero(points["proto"] == proto)
+            other = judge(points[mine])
+            if other.any():
+                keep = np.ones(len(points), bool) if keep is None else keep
+                keep[mine] = ~other
+        return keep
+
+
+def _utc(rows: npt.NDArray[Any]) -> Mask:
+    return np.asarray(rows["kind"] == UTC_TIME, bool)
+
+
+def _dnp3(rows: npt.NDArray[Any]) -> Mask:
+    group, flags = rows["kind"] >> 8, rows["quality"]
+    bad = (flags & ONLINE == 0) | (flags & COMM_LOST != 0)
+    bad &= (flags >= 0) & np.isin(group, DNP3_FLAGGED)
+    return np.asarray(bad | ((group >= DNP3_TIMES[0]) & (group <= DNP3_TIMES[1])), bool)
+
+
+def _iec104(rows: npt.NDArray[Any]) -> Mask:
+    bad = (rows["quality"] >= 0) & (rows["quality"] & IV != 0)
+    return np.asarray(bad & (rows["kind"] < IEC104_COMMANDS), bool)
+
+
+def _c37118(rows: npt.NDArray[Any]) -> Mask:
+    return np.asarray(rows["quality"] > 0, bool)
+
+
+def _sv(rows: npt.NDArray[Any]) -> Mask:
+    entry = rows["point"] & 0xFFFF
+    bad = (rows["kind"] == SV_RMS) & (rows["quality"] >= 0) & (rows["quality"] & 3 == INVALID)
+    return np.asarray(bad | ((entry >= SV_ITSELF[0]) & (entry <= SV_ITSELF[1])), bool)
+
+
+def point_words(lens: Lens, row: Any) -> str:
+    """A point in the words of the trade; ``row`` is one of POINT."""
+    proto, point = int(row["proto"]), int(row["point"])
+    text = lens.names.point(proto, point)
+    protocol = lens.names.protocol(proto)
+    if protocol == "dnp3":
+        return _dnp3_words(text)
+    if protocol == "c37118":
+        kind, channel, ident = point & 0xFF, point >> 8 & 0xFF, point >> 16 & 0xFFFF
+        return f"PMU {ident} {PMU_KINDS.get(kind, f'analog {channel}')}"
+    if protocol == "sv":
+        stream, _, entry = text.rpartition(" [")
+        if entry[:-1].isdigit():
+            return f"{stream} channel {entry[:-1]} (RMS)"
+        return text.replace("[frequency]", "frequency (Hz)")
+    return text
+
+
+def _dnp3_words(text: str) -> str:
+    """``0x1e01/5`` is analog input 5 (g30v1)."""
+    code, _, index = text.partition("/")
+    with suppress(ValueError):
+        number = int(code, 16)
+        name = GROUPS.get(number >> 8)
+        if name and index:
+            return f"{name} {index} (g{number >> 8}v{number & 0xFF})"
+    return text
