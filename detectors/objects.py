@@ -25,6 +25,9 @@ from grid_profiles.vocabulary import KindClass
 WIDE: Final = 20
 """From so many objects on, a new one between the lowest and the highest known is only a notice."""
 
+WEB: Final = frozenset({"http"})
+"""Protocols whose servers have more objects than learning meets: a new one that is read is no warning."""
+
 SWEEP: Final = 4
 SWEEP_TIME: Final = 60 * SECOND
 """So many objects that were never commanded within this time (ns) are a sweep."""
@@ -91,8 +94,9 @@ class Objects:
     def _news(self, conv: int, kind: int, point: int, sample: Any, known: Known, text: str) -> Finding:
         rows = np.array([sample])
         inside = known.codes[0] <= point <= known.codes[1] and len(known.texts) >= WIDE
-        level = Level.NOTICE if inside or known.news >= MATURE else Level.WARNING
         conversation = self.lens.conv(conv)
+        many = inside or known.news >= MATURE or conversation[0] in WEB
+        level = Level.NOTICE if many else Level.WARNING
         if text in self._anywhere.get(conversation, ()) or ordinary(self.lens, conversation[0], rows):
             level = Level.INFO
         name = self.lens.names.kind(int(sample["proto"]), kind)
