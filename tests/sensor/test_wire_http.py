@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grid_profiles.vocabulary import Flag
+from sensor.names import Limits
 from tests.fuzz import base
 from tests.fuzz.web import EXCHANGES
 from tests.lab import frames as f
@@ -191,6 +192,7 @@ def test_huge_bodies_are_skipped_and_never_held() -> None:
     ]  # fmt: skip
     assert rows[1].size == len(sent[1][1]) + len(body)
     assert native.counters["lost_waiting"] == native.counters["undecoded_bytes"] == 0
+    assert not native.engine.unclaimed.any(), "nothing is left to tshark"
     free = native.engine._memory["streams"]["free"][0]
     assert free[0] == len(free) - 1, "nothing waits"
 
@@ -358,6 +360,21 @@ def test_secrets_reach_no_table() -> None:
         talk((0, asked + h.request("POST", "/", body=b"hunter2")), (1, h.response(200, b"hunter2")))
     )
     assert b"hunter2" not in bytes(native.names.texts["arena"])
+
+
+def test_a_flood_of_pages_leaves_room_for_the_names_of_others() -> None:
+    native = Native(Limits(texts=2000))
+    made = f.Talk(A, B, 80)
+    made.open(0)
+    for number in range(3000):
+        made.client(number, h.request("GET", f"/page/{number}"))
+    made.client(3000, h.request("GET", "/page/7"))
+    rows = [row for row in native.feed(shots(made.frames)) if row.proto == "http"]
+    assert len(rows) == 3001
+    assert (rows[7].name, rows[2999].name, rows[3000].name) == ("plc/page/7", "(table full)", "plc/page/7")
+    assert native.names.counters()["texts"] <= 1000
+    assert native.names.counters()["texts_refused"] > 3000
+    assert native.names.text(native.names.intern_text("a name of another protocol"))[:6] == "a name"
 
 
 PIECES = st.sampled_from(
