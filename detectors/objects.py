@@ -27,6 +27,9 @@ WIDE: Final = 20
 """From so many objects on, a new one between the lowest and the highest known is only a notice."""
 
 
+WEB: Final = frozenset({"http"})
+"""Protocols whose servers have more objects than learning meets: a new one that is read is no warning."""
+
 @dataclass(slots=True)
 class Known:
     """Known objects of one (conversation, kind)."""
@@ -89,8 +92,9 @@ class Objects:
     def _news(self, conv: int, kind: int, point: int, sample: Any, known: Known, text: str) -> Finding:
         rows = np.array([sample])
         inside = known.codes[0] <= point <= known.codes[1] and len(known.texts) >= WIDE
-        level = Level.NOTICE if inside or known.news >= MATURE else Level.WARNING
         conversation = self.lens.conv(conv)
+        many = inside or known.news >= MATURE or conversation[0] in WEB
+        level = Level.NOTICE if many else Level.WARNING
         if text in self._anywhere.get(conversation, ()) or ordinary(self.lens, conversation[0], rows):
             level = Level.INFO
         if sample["role"] == Role.SERVER and self.lens.kind_class(int(sample["proto"]), kind) in DANGEROUS:

@@ -13,6 +13,7 @@ from sensor.track.dnp3 import emit_dnp3, emit_dnp3_datagram
 from sensor.track.dns import emit_dns, emit_dns_tcp
 from sensor.track.enip import emit_enip, emit_enip_datagram
 from sensor.track.goose import emit_goose
+from sensor.track.http import emit_http
 from sensor.track.iec104 import emit_iec104
 from sensor.track.modbus import emit_modbus
 from sensor.track.mqtt import emit_mqtt
@@ -31,6 +32,7 @@ from sensor.track.state import (
     DNP3,
     DNS,
     ENIP,
+    HTTP,
     IEC104,
     LLMNR,
     MDNS,
@@ -54,6 +56,7 @@ from sensor.wire.dnp3 import dnp3_length, dnp3_next
 from sensor.wire.dns import dns_length
 from sensor.wire.enip import HEADER as ENIP_HEADER
 from sensor.wire.enip import enip_length
+from sensor.wire.http import http_length
 from sensor.wire.iec104 import iec104_length, iec104_next
 from sensor.wire.link import TYPE_ARP, TYPE_GOOSE, TYPE_PROFINET, TYPE_PTP, TYPE_SV
 from sensor.wire.modbus import modbus_length
@@ -70,8 +73,11 @@ __all__ = ["emit_datagram", "emit_ethernet", "emit_internet", "emit_pdu", "pdu_h
 
 
 @kernel
-def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
-    """(status, bytes) of the PDU of a TCP stream that begins at ``at``; MORE: its header is not complete."""
+def pdu_length(proto: int, mode: int, buf: Any, at: int, end: int) -> tuple[int, int]:
+    """(status, bytes) of the PDU of a TCP stream that begins at ``at``; MORE: its header is not complete.
+
+    ``mode`` is what the protocol's decoder said to expect next.
+    """
     if proto == MODBUS:
         return modbus_length(buf, at, end)
     if proto == IEC104:
@@ -98,6 +104,8 @@ def pdu_length(proto: int, buf: Any, at: int, end: int) -> tuple[int, int]:
         return tpkt_length(buf, at, end)
     if proto == ENIP:
         return enip_length(buf, at, end)
+    if proto == HTTP:
+        return http_length(buf, at, end, mode)
     return FOREIGN, 0
 
 
@@ -171,6 +179,8 @@ def emit_pdu(memory: Any, names: Any, pool: Any, proto: int, buf: Any, at: int, 
         emit_tpkt(memory, names, pool, buf, at, end)
     elif proto == ENIP:
         emit_enip(memory, names, buf, at, end)
+    elif proto == HTTP:
+        emit_http(memory, names, buf, at, end)
 
 
 @kernel

@@ -81,6 +81,7 @@ def open_hole(streams: Any, which: int, ts: int, buf: Any, at: int, end: int, wh
     hole.end = hole.stop
     hole.open = 1
     hole.skip = half.skip
+    hole.mode = half.mode
     _add(streams, hole, number, buf, at, end, whole)
     return True
 
@@ -145,7 +146,7 @@ def fill_hole(
     if hole.front:
         begin = hole.first
         hole.hole = stop
-        context.left = hole.skip
+        context.mode, context.left = hole.mode, hole.skip
     if stop == hole.stop:
         stop = hole.end
     if not hole.front:
@@ -175,7 +176,7 @@ def settle_hole(memory: Any, pool: Any, which: int, begin: int, stop: int, first
             hole.open = 0
     elif hole.hole < hole.stop:
         hole.first = rest - base
-        hole.skip = memory.context.left
+        hole.skip, hole.mode = memory.context.left, memory.context.mode
     else:
         memory.counters[_MENDED] += 1
         if hole.open:
@@ -192,5 +193,5 @@ def _join(memory: Any, pool: Any, half: Any, rest: int, stop: int) -> None:
     release(streams, half)
     if rest < stop and not keep(streams, half, pool, rest, stop):
         memory.counters[_LOST_WAITING] += 1
-    half.skip = memory.context.left
+    half.skip, half.mode = memory.context.left, memory.context.mode
     half.gap = 0

@@ -1,7 +1,7 @@
 """PDUs of a TCP stream: where each begins and ends, which wait for more, and what is skipped.
 
-The caller says with ``context.left`` how many bytes still belong to a PDU that is skipped, and finds there
-how many do behind what was read.
+The caller says with ``context.mode`` and ``context.left`` where in the protocol the bytes begin, and finds
+there where they end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from grid_profiles.vocabulary import Flag
 from sensor.jit import inlined
 from sensor.track.dispatch import emit_pdu, next_start, pdu_head, pdu_length
 from sensor.track.holes import NOTHING
-from sensor.track.state import Count
+from sensor.track.state import HTTP, Count
 from sensor.track.streams import SLOT, keep, release
 from sensor.wire.status import MORE, OK
 
@@ -72,7 +72,7 @@ def read_pdus(
             memory.counters[_LOST_WAITING] += 1
             release(memory.streams, half)
     while at < end:
-        status, need = pdu_length(proto, buf, at, end)
+        status, need = pdu_length(proto, context.mode, buf, at, end)
         if status == OK and at + need <= end:
             if at < own or (at < own_end and at + need > own_end):
                 context.flags |= np.int64(_REASSEMBLED)
@@ -80,6 +80,9 @@ def read_pdus(
                 first = at - begin
             _emit(memory, names, pool, proto, buf, at, at + need, need)
             at += need
+            if context.body > 0:
+                context.left = max(0, context.body - (wire_end - at))
+                at += min(context.body, end - at)
         elif status == OK or status == MORE:
             if wire_end > end:
                 rows = memory.cursor[0]
@@ -101,6 +104,7 @@ def read_pdus(
             before = at
             at = next_start(proto, buf, at + 1, end)
             memory.counters[_UNDECODED] += at - before
+            context.mode = 0
     return first, at
 
 
@@ -108,6 +112,7 @@ def read_pdus(
 def _emit(memory: Any, names: Any, pool: Any, proto: int, buf: Any, at: int, end: int, size: int) -> None:
     context = memory.context
     context.pdu = size
+    context.body = 0
     rows = memory.cursor[0]
     emit_pdu(memory, names, pool, proto, buf, at, end)
     if memory.cursor[0] > rows:
@@ -144,17 +149,25 @@ def _continue(
     """Complete the PDU that waits; returns where the segment goes on, and whether it was read."""
     context = memory.context
     base = half.slot * SLOT
+    begin = at
     done = False
     while half.have > 0:
-        status, need = pdu_length(proto, pool, base, base + half.have)
+        status, need = pdu_length(proto, context.mode, pool, base, base + half.have)
         if status != OK and status != MORE:
+            if proto == HTTP:  # which may begin anew with this segment
+                half.have -= at - begin
+                at = begin
             memory.counters[_UNDECODED] += half.have
             release(memory.streams, half)
+            context.mode = 0
             break
         if status == OK and half.have >= min(need, SLOT):
+            if half.have > need:  # text ends where its end is seen; what is behind goes back
+                at -= half.have - need
+                half.have = need
             context.flags |= np.int64(_REASSEMBLED)
             _emit(memory, names, pool, proto, pool, base, base + half.have, need)
-            rest = need - half.have
+            rest = need - half.have + context.body
             context.left = max(0, rest - (wire_end - at))
             at += min(rest, end - at)
             release(memory.streams, half)
@@ -163,7 +176,8 @@ def _continue(
         if at >= end:
             break
         if status == MORE:
-            need = half.have + 1  # until its header is complete
+            # until its header is complete; of text as much as there is
+            need = np.int64(SLOT) if proto == HTTP else half.have + 1
         take = min(min(need, SLOT) - half.have, end - at)
         if take <= 0:  # a header that never completes
             memory.counters[_UNDECODED] += half.have

@@ -115,6 +115,7 @@ class Count(IntEnum):
     COPIES_KEPT = 31
     MENDED = 32
     IO_EVICTED = 33
+    LONG_HEADERS = 34
 
 
 HOST: Final = np.dtype(
@@ -168,7 +169,10 @@ CONTEXT: Final = np.dtype(
         ("role", "i8"),
         ("flags", "i8"),
         ("pdu", "i8"),  # bytes of the PDU on the wire; more than is given when the tail was not kept
+        ("mode", "i8"),  # what the decoder expects next in this direction, 0 a message; it says so itself
+        ("body", "i8"),  # bytes behind the PDU that its decoder wants skipped
         ("left", "i8"),  # bytes to skip from here on
+        ("apart", "i8"),  # this segment is read on its own, because it was here before or may be forged
         ("side", "i8"),  # direction of this segment in its flow, 0 or 1
         ("sport", "i8"),
         ("dport", "i8"),

@@ -64,6 +64,7 @@ HALF: Final = np.dtype(
         ("skip", "i8"),  # bytes that still belong to a PDU too long to keep, whose head was read
         ("part", "i8"),  # pool slot in which the protocol's decoder gathers fragments, -1 none
         ("parts", "i8"),  # bytes gathered there
+        ("mode", "i8"),  # what the protocol's decoder expects next, 0 a message
         ("mend", "i8"),  # 1 + the hole that is kept, 0 none
         ("dull", "i8"),  # the latest hole lies in bytes that would have been skipped
     ]
@@ -83,6 +84,7 @@ HOLE: Final = np.dtype(
         ("cut", "i8"),  # the segment that was kept last was not kept whole
         ("front", "i8"),  # the segment that came late last follows on what is before the hole
         ("skip", "i8"),  # as in HALF, at ``first``
+        ("mode", "i8"),
     ]
 )
 
@@ -171,6 +173,7 @@ def restart(streams: Any, index: int) -> None:
         half.missing = 0
         half.other = -1
         half.recent = 0
+        half.mode = 0
         half.mend = 0
         half.dull = 0
 

@@ -24,10 +24,12 @@ from sensor.track.holes import (
     open_hole,
     settle_hole,
 )
+from sensor.track.http import SEEN, emit_stray_http, switch_to_http
 from sensor.track.pdus import read_pdus
 from sensor.track.state import (
     CLAIMED,
     FRAMING,
+    HTTP,
     OPEN,
     ROLE_CLIENT,
     ROLE_SERVER,
@@ -258,6 +260,8 @@ def _data(
         half.dull = half.skip >= half.missing > 0
     if in_order and flow.proto != TLS:
         switch_to_tls(memory, flow, half, buf, at, end)
+        if flow.proto == 0:
+            switch_to_http(flow, half, buf, at, end)
     if in_order and flow.proto:
         if wire_end > end:
             half.recent = 0
@@ -271,9 +275,10 @@ def _data(
         return False
     if half.gap and in_order:
         context.flags |= np.int64(_GAP)
-    context.left = 0
+    context.mode, context.left = 0, 0
+    context.apart = verdict == 3 or verdict == 6
     if in_order:
-        context.left = half.skip
+        context.mode, context.left = half.mode, half.skip
         if half.mend > 0 and verdict != 2:
             kept = follow_hole(memory.streams, which, context.ts, buf, at, end, wire_end == end)
     begin, stop, own, source = at, end, at, buf
@@ -290,7 +295,7 @@ def _data(
         memory, names, pool, source, begin, stop, wire_end, flow.proto, half, in_order, own, own + end - at
     )
     if in_order:
-        half.skip = context.left
+        half.mode, half.skip = context.mode, context.left
         if memory.cursor[0] > rows:
             half.gap = 0
         if kept:
@@ -298,6 +303,11 @@ def _data(
     elif mends:
         settle_hole(memory, pool, which, begin, stop, first, rest)
     if claimed or first != NOTHING or half.have > 0 or half.skip > 0:
+        return True
+    if flow.proto == HTTP:
+        if flow.app[SEEN]:  # of a body that was not skipped, because bytes before it are missing
+            return True
+    elif emit_stray_http(memory, names, buf, at, end):
         return True
     counters[_FOREIGN] += 1
     return False
@@ -317,4 +327,5 @@ def _begin_anew(
         memory.counters[_LOST_WAITING] += 1
         release(memory.streams, half)
     half.skip = 0
+    half.mode = 0
     return kept

@@ -26,6 +26,7 @@ from tests.fuzz.iiot import iiot_frames
 from tests.fuzz.mutate import NASTY, good_frames
 from tests.fuzz.stations import station_frames
 from tests.fuzz.test_fuzz_native import check
+from tests.fuzz.web import http_frames
 from tests.reference.run import Native, Shot, frame_batch
 
 BATCH = 50_000
@@ -59,7 +60,7 @@ class Seeds:
 def families() -> dict[str, list[bytes]]:
     """Seeds by the protocol whose rows they lead to."""
     frames = good_frames() + base_frames() + decoder_frames() + iiot_frames() + station_frames()
-    frames += [data for _, data in enip_frames()]
+    frames += [data for _, data in enip_frames() + http_frames()]
     native = Native()
     rows = native.engine.decode(frame_batch([Shot(number, data) for number, data in enumerate(frames, 1)]))
     found: dict[str, list[bytes]] = {}

@@ -162,7 +162,7 @@ def test_other_protocols_on_the_port_are_no_messages() -> None:
     talk.client(S, b"GET / HTTP/1.1\r\n\r\n")
     talk.client(2 * S, f.modbus_adu(1, 1, f.mb_read(3, 0, 1), protocol=7))
     talk.client(3 * S, f.modbus_adu(1, 1, f.mb_read(3, 0, 1), length=1))
-    assert [row.proto for row in decode(talk.frames)] == ["tcp", "tcp"]
+    assert [row.proto for row in decode(talk.frames)] == ["tcp", "tcp", "http"]
 
 
 ADUS = st.builds(
