@@ -136,7 +136,7 @@ class Chains:
         self.codes: list[int] = []
         self._symbols = Lookup(self._symbol, MAX_SYMBOLS)
         self._known: dict[int, int] = {}
-        self._protocols: list[tuple[int, Ints, bool]] = []
+        self._protocols: list[tuple[int, tuple[int, ...], bool]] = []
         for name, timers in TIMERS.items():
             try:
                 proto = lens.names.protocol_id(name)

@@ -30,6 +30,7 @@ WIDE: Final = 20
 WEB: Final = frozenset({"http"})
 """Protocols whose servers have more objects than learning meets: a new one that is read is no warning."""
 
+
 @dataclass(slots=True)
 class Known:
     """Known objects of one (conversation, kind)."""

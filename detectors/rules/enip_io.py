@@ -16,9 +16,9 @@ import numpy as np
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import REPEATED, SECOND, Lens
+from detectors.groups import REPEATED, SECOND, Lens, among
 from detectors.rules.common import MAX_READ, protocol_rows
-from detectors.rules.shared import ProtocolRules, Rows, Rule, among, grouped, one, protocol_number
+from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, one, protocol_number
 from grid_profiles.vocabulary import Role
 
 IO: Final = 65_536

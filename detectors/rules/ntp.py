@@ -14,10 +14,10 @@ import numpy as np
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import SECOND, Lens
+from detectors.groups import SECOND, Lens, among
 from detectors.rules.clock import CaptureClock, Difference
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, among, one
+from detectors.rules.shared import ProtocolRules, Rows, Rule, one
 
 NAME: Final = "ntp"
 SERVER, BROADCAST = 4, 5
