@@ -26,7 +26,6 @@ from grid_profiles.vocabulary import DANGEROUS, KindClass, Role
 WIDE: Final = 20
 """From so many objects on, a new one between the lowest and the highest known is only a notice."""
 
-
 WEB: Final = frozenset({"http"})
 """Protocols whose servers have more objects than learning meets: a new one that is read is no warning."""
 
