@@ -41,9 +41,10 @@ def test_the_same_pages_are_quiet(tmp_path: Path) -> None:
     assert alerts(tmp_path) == []
 
 
-def test_a_new_page_is_a_notice(tmp_path: Path) -> None:
+def test_a_new_page_is_no_warning(tmp_path: Path) -> None:
     (alert,) = alerts(tmp_path, h.request("GET", "/admin"))
-    assert (alert.rule, alert.level) == ("new-point", "notice")
+    assert alert.rule == "new-point"
+    assert alert.level in ("info", "notice"), "one level less after a short learning"
     assert "/admin" in alert.summary
 
 
