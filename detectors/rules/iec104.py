@@ -30,6 +30,7 @@ from detectors.baseline import Baseline
 from detectors.groups import SECOND, ConvKey, Lens
 from detectors.loss import Losses
 from detectors.rules.common import MAX_READ, Bounded, message_finding, protocol_rows, thinned
+from detectors.rules.iec104_causes import CONTROL, UNKNOWN_CAUSES, illegal
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import MESSAGE, Flag, Role
 
@@ -50,16 +51,6 @@ KIND_U: Final = 512
 TESTFR = (KIND_U + 16, KIND_U + 32)
 START_ACT, START_CON, STOP_ACT, STOP_CON = KIND_U + 1, KIND_U + 2, KIND_U + 4, KIND_U + 8
 U_KINDS: Final = frozenset({START_ACT, START_CON, STOP_ACT, STOP_CON, *TESTFR})
-
-MONITOR: Final = frozenset({*range(1, 41), 70})
-CONTROL: Final = frozenset({*range(45, 70), *range(100, 108), *range(110, 114)})
-FILES: Final = frozenset(range(120, 128))
-MONITOR_CAUSES: Final = frozenset({1, 2, 3, 4, 5, 11, 12, *range(20, 42)})
-CONTROL_CAUSES: Final = frozenset({6, 8})
-FILE_CAUSES: Final = frozenset({3, 5, 13, *range(44, 48)})
-MIRROR_CAUSES: Final = frozenset({7, 9, 10, *range(44, 48)})
-REQUEST_ONLY: Final = frozenset({102})  # C_RD_NA_1 carries cause 5 (request)
-UNKNOWN_CAUSES: Final = {44: "type", 45: "cause", 46: "common address", 47: "object address"}
 
 QUIET_GAPS: Final = 0.001
 """Share of messages with TCP bytes missing, while learning, from which a gap is everyday loss."""
@@ -209,7 +200,7 @@ class Iec104Rules:
 
     def _is_legal(self, kind: int, cause: int, role: int) -> bool:
         """Nothing in :meth:`_content` speaks of such a message, its flags aside; remembered."""
-        legal = not _illegal(kind, cause, role) and cause not in UNKNOWN_CAUSES
+        legal = not illegal(kind, cause, role) and cause not in UNKNOWN_CAUSES
         if legal and len(self._legal) < MAX_LEGAL:
             self._legal.add((kind, cause, role))
         return legal
@@ -549,7 +540,7 @@ class Iec104Rules:
         if kind >= KIND_S:
             return
         cause = row["cause"]
-        problem = _illegal(kind, cause, role)
+        problem = illegal(kind, cause, role)
         if problem:
             found.append(
                 self._finding(
@@ -613,25 +604,6 @@ class Iec104Rules:
     ) -> Finding:
         rows = self._rows[row["at"] : row["at"] + 1]
         return message_finding(NAME, rule, level, rows, summary, expected, observed, scores, technique, group)
-
-
-def _illegal(kind: int, cause: int, role: int) -> str:
-    """What is wrong with this direction and cause, "" nothing."""
-    if kind in MONITOR:
-        if role == Role.CLIENT:
-            return "monitoring information never comes from the controlling station"
-        return "" if cause in MONITOR_CAUSES or kind == 70 else "not a cause of monitoring information"
-    if kind in REQUEST_ONLY and cause == 5:
-        return ""
-    if kind in CONTROL:
-        if role == Role.CLIENT:
-            return "" if cause in CONTROL_CAUSES else "a command is an activation or deactivation"
-        if kind == 103 and cause == 3:
-            return ""  # a controlled station may report its own clock
-        return "" if cause in MIRROR_CAUSES else "the outstation only mirrors commands"
-    if kind in FILES:
-        return "" if cause in FILE_CAUSES else "files are transferred with cause 13, directories with 3 or 5"
-    return ""
 
 
 def _protocol(lens: Lens, name: str) -> int:
