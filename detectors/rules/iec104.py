@@ -19,8 +19,7 @@ sensor did not see them (visibility); bytes that nobody acknowledges were remove
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import Counter
 from typing import Final
 
 import numpy as np
@@ -31,12 +30,11 @@ from detectors.groups import SECOND, ConvKey, Lens
 from detectors.loss import Losses
 from detectors.rules.common import MAX_READ, Bounded, message_finding, protocol_rows, thinned
 from detectors.rules.iec104_causes import CONTROL, UNKNOWN_CAUSES, illegal
+from detectors.rules.iec104_state import HALF, MODULUS, Link, Side
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import MESSAGE, Flag, Role
 
 NAME: Final = "iec104"
-MODULUS: Final = 32_768
-HALF: Final = MODULUS // 2
 K_LIMIT: Final = 12
 STALE: Final = 3_000_000_000
 """ns after an acknowledgement from which a repetition is no time-out of TCP (RFC 6298: 1 s, doubled once)."""
@@ -72,43 +70,13 @@ Row = dict[str, int]
 """One message: FIELDS, and "at", its place among the rows of the slice."""
 
 
-@dataclass(slots=True)
-class _Side:
-    """One direction of a connection."""
-
-    expected: int = -1  # next N(S); -1 unknown
-    first: int = -1  # N(S) of its first I-frame
-    acked: int = -1  # last N(R) it sent
-    last: int = -1  # ns of its last message
-    acks: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=32))  # (N(R), ts), news only
-
-    def acked_at(self, number: int) -> int:
-        """When it first acknowledged N(S) ``number`` (ns), the oldest time known if long ago, -1 never."""
-        found = -1
-        for ack, ts in reversed(self.acks):
-            if 0 < (ack - number) % MODULUS < HALF:
-                found = ts
-        return found
-
-
-@dataclass(slots=True)
-class _Link:
-    """One TCP connection."""
-
-    sides: dict[int, _Side] = field(default_factory=lambda: {Role.CLIENT: _Side(), Role.SERVER: _Side()})
-    stopped: bool = False
-    doubtful: bool = False  # began in the middle; a beginning at 0 may still come
-    begun: int = 0  # ns of its first message
-    watched: bool = False  # the conversation was under way when it began
-
-
 class Iec104Rules:
     """Checks IEC-104 messages one by one, in order of arrival."""
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         self.lens = lens
         self._proto = _protocol(lens, "iec104")
-        self._links: Bounded[int, _Link] = Bounded(MAX_STREAMS)
+        self._links: Bounded[int, Link] = Bounded(MAX_STREAMS)
         self._convs: Counter[int] = Counter()
         self._heard: Bounded[tuple[int, int], int] = Bounded(2 * MAX_STREAMS)
         self._lossy: set[ConvKey] = set()
@@ -219,7 +187,7 @@ class Iec104Rules:
         link = self._links.get(stream)
         if link is None:
             watched = self._convs[row["conv"]] > 0
-            link = self._links.put(stream, _Link(begun=row["ts"], watched=watched))
+            link = self._links.put(stream, Link(begun=row["ts"], watched=watched))
             self._begin(row, link, flags, kind, found)
         self._stale(row, link, flags, role, kind, found)
         self._gap(row, link, flags, role, kind, found)
@@ -236,7 +204,7 @@ class Iec104Rules:
         if len(self._convs) > MAX_STREAMS:
             self._convs.clear()
 
-    def _begin(self, row: Row, link: _Link, flags: int, kind: int, found: list[Finding]) -> None:
+    def _begin(self, row: Row, link: Link, flags: int, kind: int, found: list[Finding]) -> None:
         """First message of a connection: in the middle of one is odd once the conversation is under way."""
         middle = (kind < KIND_S and row["seq"] > 0) or (kind == KIND_S and row["state"] > 0)
         link.doubtful = middle
@@ -246,7 +214,7 @@ class Iec104Rules:
         number = f"N(S) {row['seq']}" if kind < KIND_S else f"N(R) {row['state']}"
         self._tell_orphan(row, number, found)
 
-    def _old_bytes(self, row: Row, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
+    def _old_bytes(self, row: Row, link: Link, flags: int, role: int, found: list[Finding]) -> None:
         """Bytes before the first that was ever seen of a connection, while data go over another one.
 
         By TCP's count they are a repetition, but of nothing that came by.
@@ -302,7 +270,7 @@ class Iec104Rules:
         finding.frames = [row["frame"], newest[3]]
         found.append(finding)
 
-    def _stale(self, row: Row, link: _Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
+    def _stale(self, row: Row, link: Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
         """Bytes repeated long after they had arrived, on a link that was alive all the while.
 
         So are bytes that fill a hole long after the other side had acknowledged what was in it.
@@ -343,7 +311,7 @@ class Iec104Rules:
             )
         )
 
-    def _gap(self, row: Row, link: _Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
+    def _gap(self, row: Row, link: Link, flags: int, role: int, kind: int, found: list[Finding]) -> None:
         if not flags & _GAP:
             return
         if self._late[(row["stream"], role)] > 0:
@@ -353,7 +321,7 @@ class Iec104Rules:
         skipped = kind < KIND_S and side.expected >= 0 and row["seq"] != side.expected
         self._tell_missing(row, side, row["seq"] - side.expected if skipped else 0, side.expected, found)
 
-    def _tell_missing(self, row: Row, side: _Side, frames: int, expected: int, found: list[Finding]) -> None:
+    def _tell_missing(self, row: Row, side: Side, frames: int, expected: int, found: list[Finding]) -> None:
         """Bytes never came by; ``frames`` of them by N(S), 0 when that does not tell."""
         lossy = self.lens.conv(row["conv"]) in self._lossy
         skipped = frames != 0
@@ -374,12 +342,12 @@ class Iec104Rules:
         )
         found.append(self._excused(finding, side, frames if skipped else 1))
 
-    def _excused(self, finding: Finding, side: _Side, frames: int) -> Finding:
+    def _excused(self, finding: Finding, side: Side, frames: int) -> Finding:
         """Loss explains that ``frames`` of one side never came by."""
         since = side.last if side.last >= 0 else finding.ts - SECOND
         return self._losses.weigh(finding, since, frames % MODULUS)
 
-    def _send_sequence(self, row: Row, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
+    def _send_sequence(self, row: Row, link: Link, flags: int, role: int, found: list[Finding]) -> None:
         side, number = link.sides[role], row["seq"]
         fresh, expected = self._fresh_start(link, row), side.expected
         if fresh or expected < 0 or number == expected:
@@ -409,7 +377,7 @@ class Iec104Rules:
                 )
             )
 
-    def _first_frames(self, row: Row, link: _Link, role: int, found: list[Finding]) -> None:
+    def _first_frames(self, row: Row, link: Link, role: int, found: list[Finding]) -> None:
         """A connection that began while the stations were watched, and whose first frames never came by.
 
         The other side had received none and this one is not number 0; or this one is, and the other side,
@@ -424,7 +392,7 @@ class Iec104Rules:
         elif number == 0 and 0 < received < HALF and other.expected < 0:
             other.expected = 0  # which the acknowledgement of this frame is then ahead of
 
-    def _fresh_start(self, link: _Link, row: Row) -> bool:
+    def _fresh_start(self, link: Link, row: Row) -> bool:
         """N(S) 0 on a connection whose first message was out of place: its real beginning."""
         if link.doubtful and row["seq"] == 0 and row["state"] <= 1:
             link.doubtful = False
@@ -450,7 +418,7 @@ class Iec104Rules:
             )
         )
 
-    def _receive_sequence(self, row: Row, link: _Link, flags: int, role: int, found: list[Finding]) -> None:
+    def _receive_sequence(self, row: Row, link: Link, flags: int, role: int, found: list[Finding]) -> None:
         side, number = link.sides[role], row["state"]
         other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
         if number < 0 or flags & (_REPEATED | _LATE):
@@ -468,7 +436,7 @@ class Iec104Rules:
             side.acks.append((number, row["ts"]))
         side.acked = number
 
-    def _ack_ahead(self, row: Row, number: int, other: _Side, found: list[Finding]) -> None:
+    def _ack_ahead(self, row: Row, number: int, other: Side, found: list[Finding]) -> None:
         sent = other.expected
         finding = self._finding(
             "iec104-ack-ahead",
@@ -513,7 +481,7 @@ class Iec104Rules:
             )
         )
 
-    def _unnumbered(self, row: Row, link: _Link, role: int, kind: int, found: list[Finding]) -> None:
+    def _unnumbered(self, row: Row, link: Link, role: int, kind: int, found: list[Finding]) -> None:
         if kind == STOP_CON:
             link.stopped = True
         if kind in (START_ACT, START_CON):
