@@ -104,9 +104,9 @@ def test_the_deciding_frames_are_those_of_the_capture(played: Path) -> None:
             for row in range(len(batch))
         ]
         for alert in bundle.alerts:
-            inside = [n for n in alert["frames"] if bundle.manifest["slice"]["frames"]]
-            for number, place in zip(inside, alert["frames_in_slice"], strict=False):
-                assert cut[place - 1] == whole[number - 1]
+            deciding = [whole[number - 1] for number in alert["frames"]]  # some may lie before the slice
+            for place in alert["frames_in_slice"]:
+                assert cut[place - 1] in deciding
                 compared += 1
     assert compared > 30
 

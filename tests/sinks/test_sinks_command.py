@@ -113,6 +113,7 @@ def test_one_sink_that_fails_does_not_hold_up_another(tmp_path: Path) -> None:
     forwarder = Forwarder(path, [bad, good])
     forwarder.start()
     wait_for(lambda: forwarder.status()["good"]["sent"] == 40)
+    wait_for(lambda: forwarder.status()["bad"]["last_error"], what="the other sink was tried")
     status = forwarder.status()["bad"]
     assert "No such file or directory" in status["last_error"]
     assert status["depth"] == 40
