@@ -227,20 +227,18 @@ class Allowlist:
     def _operation_level(self, conv: ConvKey, kind: int, ts: int) -> Level:
         """How loud a first switching command or set-point is, from the client of a known conversation.
 
-        An alarm, unless learning ended while the client's list of commands was still growing: then a kind
-        that it sends to others is expected here too, another kind less so, and from a host that never
-        commanded it stays a warning, once. Several stations within a minute are a sweep whoever sends them.
+        An alarm, unless learning ended while the client's list of commands was still growing: then a host
+        that commands gives a notice, and one that never did a warning, once. Several stations within a minute
+        are a sweep whoever sends them.
         """
         swept = self._sweeps.add((conv[0], conv[1]), (conv, kind), ts)
         if swept or self._full.commander(conv[1]) >= FULL:
             return Level.ALARM
-        if (conv[0], conv[1], kind) in self._senders:
-            return Level.INFO
-        level = Level.NOTICE if conv[:2] in self._operators else Level.WARNING
-        if len(self._senders) < MAX_KINDS:  # what was told once is no news from the next station
-            self._senders.add((conv[0], conv[1], kind))
+        if conv[:2] in self._operators:
+            return Level.NOTICE
+        if len(self._operators) < MAX_KINDS:
             self._operators.add(conv[:2])
-        return level
+        return Level.WARNING
 
     def _not_approved(self, conv: ConvKey, key: Key, rows: npt.NDArray[Any]) -> Finding | None:
         """A command at a place where learning met it; a new place has its own finding."""

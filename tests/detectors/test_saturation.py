@@ -104,13 +104,13 @@ def test_it_is_the_time_without_news_that_counts_not_the_time_learned() -> None:
 
 def test_a_host_that_never_commanded_stays_a_warning_once() -> None:
     first, second = told(made(SHORT), {}, {"server": 3})
-    assert (first.level, second.level) == (Level.WARNING, Level.INFO)
+    assert (first.level, second.level) == (Level.WARNING, Level.NOTICE)
     assert "needed" in first.summary
     assert levels(told(made(LONG), {}, {"server": 3})) == 2 * [("new-command", Level.ALARM)]
 
 
-def test_what_a_control_room_sends_to_others_is_expected_here_too() -> None:
-    assert levels(told(made(SHORT, COMMANDS), {"server": 3})) == [("new-command", Level.INFO)]
+def test_a_new_command_of_a_control_room_is_a_notice_at_first() -> None:
+    assert levels(told(made(SHORT, COMMANDS), {"server": 3})) == [("new-command", Level.NOTICE)]
     assert levels(told(made(SHORT, COMMANDS), {"kind": SETPOINT})) == [("new-command", Level.NOTICE)]
     # and no more so when its commands brought nothing new for long
     assert levels(told(made(LONG, COMMANDS), {"server": 3})) == [("new-command", Level.ALARM)]
@@ -118,7 +118,7 @@ def test_what_a_control_room_sends_to_others_is_expected_here_too() -> None:
 
 def test_commands_to_many_within_a_minute_are_a_sweep_however_short_learning_was() -> None:
     found = told(made(SHORT, COMMANDS), *({"server": server} for server in range(3, 8)))
-    assert [finding.level for finding in found] == 3 * [Level.INFO] + 2 * [Level.ALARM]
+    assert [finding.level for finding in found] == 3 * [Level.NOTICE] + 2 * [Level.ALARM]
 
 
 @pytest.mark.parametrize("learned_s", [SHORT, LONG])
