@@ -123,7 +123,7 @@ def _values(piece: Slice, lens: Lens, meaning: Meaning) -> PointRows:
     # squares must stay finite; what lies beyond is no process value
     keep = (np.abs(points["value"]) < 1e150) & (numbers >= 0)
     keep &= piece.messages["flags"][points["message"]] & np.uint32(REPEATED) == 0
-    measured = meaning.measured(points)
+    measured = meaning.of(piece)
     if measured is not None:
         keep &= measured
     return PointRows(points, numbers) if keep.all() else PointRows(points[keep], numbers[keep])

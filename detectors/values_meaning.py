@@ -13,11 +13,12 @@ None of these is a process value, however it moves:
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from detectors.base import Slice
 from detectors.groups import Lens
 
 Mask = npt.NDArray[np.bool_]
@@ -67,6 +68,15 @@ class Meaning:
         for name, judge in known:
             with suppress(KeyError):
                 self._judges.append((lens.names.protocol_id(name), judge))
+
+    def of(self, piece: Slice) -> Mask | None:
+        """Which of the values of a slice (``lens.points``) are process values; None when all are.
+
+        Found once for all who ask.
+        """
+        if "measured" not in piece.cache:
+            piece.cache["measured"] = self.measured(self.lens.points(piece).rows)
+        return cast("Mask | None", piece.cache["measured"])
 
     def measured(self, points: npt.NDArray[Any]) -> Mask | None:
         """Which rows of POINT are process values; None when all are."""

@@ -95,7 +95,7 @@ class Measured:
             if ordered.any():
                 orders = points[keep & ordered]
                 keep &= ~ordered
-            measured = self._meaning.measured(points)
+            measured = self._meaning.of(piece)
             if measured is not None:
                 keep &= measured
             if not keep.all():

@@ -72,8 +72,11 @@ class Bounded(Generic[K, V]):
 
 
 def protocol_rows(piece: Slice, proto: int) -> npt.NDArray[Any]:
-    """Messages of one protocol in order of arrival; none when its profile is unknown (-1)."""
-    rows: npt.NDArray[Any] = piece.messages[protocol_numbers(piece, proto)]
+    """Messages of one protocol in order of arrival, for reading; none when its profile is unknown (-1)."""
+    kept = piece.cache.setdefault("rows", {})
+    if proto not in kept:
+        kept[proto] = piece.messages[protocol_numbers(piece, proto)]
+    rows: npt.NDArray[Any] = kept[proto]
     return rows
 
 

@@ -40,3 +40,15 @@ class Link:
     doubtful: bool = False  # began in the middle; a beginning at 0 may still come
     begun: int = 0  # ns of its first message
     watched: bool = False  # the conversation was under way when it began
+
+
+@dataclass(slots=True)
+class Run:
+    """Messages of one connection in a row of which there was nothing to say."""
+
+    link: Link
+    newest: bool  # of the connections of its conversation the one that began last
+    count: int = 0
+    spoke: int = -1  # ns of its last data, -1 none
+    frame: int = 0
+    heard: dict[int, int] = field(default_factory=dict)  # ns of the last message by role
