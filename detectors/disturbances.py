@@ -178,8 +178,9 @@ class Disturbances:
         """Spontaneous single and double points of known stations."""
         rows = protocol_rows(piece, self._ids["iec104"])
         rows = rows[(rows["role"] == Role.SERVER) & (rows["cause"] == 3) & (rows["kind"] <= 31)]
-        known = [self._pair(conv) is not None for conv in rows["conv"].tolist()]
-        found: npt.NDArray[Any] = rows[np.array(known, bool)]
+        convs = rows["conv"].tolist()
+        known = {conv: self._pair(conv) is not None for conv in set(convs)}
+        found: npt.NDArray[Any] = rows[np.array([known[conv] for conv in convs], bool)]
         return found
 
     # --- connections --------------------------------------------------------------------------------

@@ -18,9 +18,9 @@ REASONS: Final = {
     "modbus-slow-write": "A write that was approved, from the host that gives it, to the register that it "
     "sets, with a value within the limits. Nothing in the traffic differs; whether somebody ordered it, the "
     "control room knows.",
-    "modbus-write-master": "Until learning ended, this master kept writing what it had not written before, "
-    "so one more register is expected of it: told at info (`new-command-point`), at notice after half an hour "
-    "without such news ([a short learning](detection.md#after-a-short-learning)).",
+    "modbus-write-master": "Until learning ended, this master kept writing what it had not written "
+    "before, so one more register is expected of it: told at info (`new-command-point`), at notice after "
+    "half an hour without such news ([a short learning](detection.md#after-a-short-learning)).",
     "iec104-replay-command": "An approved command, from the host that gives it, with numbers that fit: the "
     "station could not tell it from the true one either. That it comes once more is no evidence; "
     "`rhythm-hour`, which knows the hours of commands, needs two days of learning. A replay of a command "
