@@ -154,7 +154,7 @@ def warm_up(stage: str) -> None:
 
         bundled = sorted(Path(str(files("sensor") / "data" / "demo")).glob("*.pcap*"))
         for path in bundled[:1]:
-            STAGES["detect" if stage == "detect" else "native"](str(path))
+            STAGES[stage if stage in ("aggregate", "detect") else "native"](str(path))
 
 
 def start_up(stage: str, path: str) -> float:
