@@ -274,7 +274,7 @@ class Allowlist:
             rows,
             f"{who}{self.lens.link(conv)} port {key[3]} is no known conversation",
             expected=f"{len(self._convs)} known conversations",
-            observed=f"{len(rows)} messages in the first second, first {kind}",
+            observed=f"{len(rows)} messages to begin with, first {kind}",
             scores={"attack": 0.6, "operation": 0.4},
             technique=code,
             pair=True,
@@ -324,7 +324,7 @@ class Allowlist:
         last = rest[-1]
         last.level = max(finding.level for finding in rest)
         last.conv, last.group = -1, "many"
-        last.summary = f"{len(rest)} more of {last.rule} within one second, among them: {last.summary}"
+        last.summary = f"{len(rest)} more of {last.rule} at the same time, among them: {last.summary}"
         return [*findings[:MAX_NEW], last]
 
 

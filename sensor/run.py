@@ -217,14 +217,13 @@ def _point_series(detection: Detection, decoded: Decoded, samples: Samples) -> l
     from detectors.stations import plain_point
 
     wanted = {(alert.protocol, plain_point(alert.point)) for alert in detection.alerts if alert.point}
-    rows = samples.rows()
-    if not wanted or not len(rows):
+    rows, protocols = samples.rows(), {protocol for protocol, _ in wanted}
+    numbers = [n for n in np.unique(rows["proto"]).tolist() if decoded.names.protocol(n) in protocols]
+    rows = rows[np.isin(rows["proto"], numbers)]
+    if not len(rows):
         return []
     bands = _bands(detection)
     made: list[PointSeries] = []
-    protocols = {protocol for protocol, _ in wanted}
-    numbers = [n for n in np.unique(rows["proto"]).tolist() if decoded.names.protocol(n) in protocols]
-    rows = rows[np.isin(rows["proto"], numbers)]
     rows = rows[np.lexsort((rows["point"], rows["proto"], rows["conv"]))]
     edges = [np.diff(rows[column]) != 0 for column in ("conv", "proto", "point")]
     for own in np.split(rows, np.flatnonzero(np.logical_or.reduce(edges)) + 1):
