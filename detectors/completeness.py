@@ -75,7 +75,7 @@ class Completeness:
             return f"{known}; {rate}: complete enough for {self.wanted_per_day:g} a day"
         hours = self.more_s / HOUR
         amount = f"{hours:.0f} more hours" if hours >= 1 else f"{60 * hours:.0f} more minutes"
-        about = f"about {amount}" if self.trusted else f"more than {amount}"
+        about = f"about {amount}" if self.trusted else f"more than {amount} (a working day is a beginning)"
         wanted = f"until news is rarer than {self.wanted_per_day:g} a day"
         return f"{known}; {rate}: learn {about} {wanted}"
 
