@@ -58,6 +58,9 @@ already talk it is no news before learning has met it or had the time to."""
 TRANSPORT: Final = frozenset({"tcp", "udp", "ip"})
 """Signalling and what no decoder claimed; news between hosts that already talk is a notice."""
 
+BROWSED: Final = TRANSPORT | {"smb"}
+"""What a session on :data:`NETBIOS_SESSION` is told as."""
+
 
 class Allowlist:
     """Holds traffic against the lists of a baseline."""
@@ -86,7 +89,7 @@ class Allowlist:
         self._commanders = {row.client for row in baseline.rows("review")}
         self._load_kinds(baseline)
         self._fine: set[int] = set()
-        self._objects = Objects(baseline, lens)
+        self._objects = Objects(baseline, lens, self._full)
 
     def _load_kinds(self, baseline: Baseline) -> None:
         counts: dict[ConvKey, list[int]] = {}
@@ -102,11 +105,8 @@ class Allowlist:
         self._news = {conv: news_rate(found) for conv, found in counts.items()}
 
     def _operates(self, protocol: str, kind: int) -> bool:
-        try:
-            proto = self.lens.names.protocol_id(protocol)
-        except KeyError:
-            return False
-        return self.lens.kind_class(proto, kind) in OPERATES
+        proto = self.lens.protocol(protocol)
+        return proto >= 0 and self.lens.kind_class(proto, kind) in OPERATES
 
     def counters(self) -> dict[str, int]:
         """What the bounded tables refused."""
@@ -290,11 +290,10 @@ class Allowlist:
         if key[0] in CARRIERS and key[1:4] in self._served:
             return Level.INFO  # the connection under what was learned in its midst
         asked_all = is_group_address(key[2]) and not publisher
-        known_pair = key[0] in TRANSPORT and frozenset(key[1:3]) in self._pairs
-        if known_pair or key[0] == "smb":
-            browsed = key[3] == NETBIOS_SESSION and frozenset(key[1:3]) in self._pairs
-            if browsed and self._full.site < FULL:
-                return Level.INFO
+        talking = frozenset(key[1:3]) in self._pairs
+        if talking and key[0] in BROWSED and key[3] == NETBIOS_SESSION and self._full.site < FULL:
+            return Level.INFO
+        known_pair = talking and key[0] in TRANSPORT
         other_port = not key[4] and (key[0], frozenset(key[1:3])) in self._protocol_pairs
         return Level.NOTICE if asked_all or known_pair or other_port else Level.WARNING
 

@@ -138,11 +138,8 @@ class Chains:
         self._known: dict[int, int] = {}
         self._protocols: list[tuple[int, tuple[int, ...], bool]] = []
         for name, timers in TIMERS.items():
-            try:
-                proto = lens.names.protocol_id(name)
-            except KeyError:
-                continue
-            self._protocols.append((proto, timers, name == "iec104"))
+            if (proto := lens.protocol(name)) >= 0:
+                self._protocols.append((proto, timers, name == "iec104"))
         self._begin()
 
     def _begin(self) -> None:

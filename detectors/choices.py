@@ -17,7 +17,6 @@ from detectors.base import Slice
 from detectors.baseline import Baseline
 from detectors.groups import REPEATED, SECOND, Lens
 from detectors.rules.common import protocol_rows
-from detectors.rules.shared import protocol_number
 from detectors.tables import TABLES, Origin, records
 
 MAX_CHOICES: Final = 20_000
@@ -35,7 +34,7 @@ class ChoiceLearner:
     def __init__(self, lens: Lens) -> None:
         self.lens = lens
         self.refused = 0
-        self._proto = protocol_number(lens, self.protocol)
+        self._proto = lens.protocol(self.protocol)
         self._seen: dict[tuple[str, str, int], list[float]] = {}  # count, first, last
 
     def choices(self, rows: Rows) -> Iterator[tuple[Rows, int]]:

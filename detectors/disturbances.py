@@ -30,7 +30,7 @@ import numpy.typing as npt
 from detectors.base import Event, Finding, Slice
 from detectors.baseline import Baseline
 from detectors.events import Events, Open, Pair
-from detectors.groups import KIND_BITS, SECOND, Lens, is_ip
+from detectors.groups import KIND_BITS, SECOND, Lens, among, is_ip
 from detectors.rules.common import protocol_rows
 from detectors.state_changes import StateChanges
 from detectors.timing import MIN_PAUSE
@@ -89,7 +89,7 @@ class Disturbances:
         self._masters: dict[tuple[str, str], list[str]] = {}
         self._links: OrderedDict[Pair, _Link] = OrderedDict()
         self._pairs: list[Pair | None] = []
-        self._ids = {name: _number(lens, name) for name in ("tcp", "iec104", "goose")}
+        self._ids = {name: lens.protocol(name) for name in ("tcp", "iec104", "goose")}
         self._openings = self._sessions_of(baseline)
         self._learn(baseline)
         self._changes = StateChanges(lens, baseline, self.events)
@@ -201,18 +201,18 @@ class Disturbances:
             self._taken_over(pair, now, protocol != "iec104")
             link.closed = -1
 
-    def _sessions_of(self, baseline: Baseline) -> npt.NDArray[np.int64]:
+    def _sessions_of(self, baseline: Baseline) -> list[int]:
         """Kinds that open a session, with their protocols; none of a protocol that does so every day."""
         everyday = {
             (row.protocol, row.kind) for row in baseline.rows("kinds") if row.count >= EVERYDAY
         } & SESSIONS
-        ids = [(_number(self.lens, protocol), kind) for protocol, kind in sorted(SESSIONS - everyday)]
-        return np.array([proto << KIND_BITS | kind for proto, kind in ids if proto >= 0], np.int64)
+        ids = [(self.lens.protocol(protocol), kind) for protocol, kind in sorted(SESSIONS - everyday)]
+        return [proto << KIND_BITS | kind for proto, kind in ids if proto >= 0]
 
     def _sessions(self, messages: npt.NDArray[Any]) -> None:
         """Sessions that known clients open; the same as a TCP opening, which filtered captures leave out."""
         kinds = messages["proto"].astype(np.int64) << KIND_BITS | messages["kind"]
-        for row in messages[np.isin(kinds, self._openings)][:MAX_ROWS]:
+        for row in messages[among(kinds, self._openings)][:MAX_ROWS]:
             pair, now = self._pair(int(row["conv"])), int(row["ts"])
             link = self._link(pair) if pair is not None else None
             if pair is None or link is None or now - link.heard <= BROKEN:
@@ -291,13 +291,6 @@ class Disturbances:
             words = f"{client} took over {server} ({protocol}) from {other}"
             pairs = {(name, host, server) for name in (protocol, "tcp") for host in (client, other)}
             self.events.begin(Open("switch-over", now, now + TAKEN_OVER, now, words, pairs))
-
-
-def _number(lens: Lens, protocol: str) -> int:
-    try:
-        return lens.names.protocol_id(protocol)
-    except KeyError:
-        return -1
 
 
 def _span(ns: int) -> str:

@@ -26,7 +26,6 @@ from detectors.detector import LinkFinding
 from detectors.engineered_clients import Clients
 from detectors.groups import SECOND, Lens
 from detectors.rules.common import message_finding, protocol_numbers
-from detectors.rules.shared import protocol_number
 from grid_profiles.vocabulary import Flag
 
 MAX_FINE: Final = 65_536
@@ -69,7 +68,7 @@ class Engineered:
         self._covered = {protocol for protocol, _ in self._blocks}
         self._known = {row.point for row in baseline.rows("publishers")}
         self._known |= {row.sub for row in baseline.rows("conversations") if row.protocol == SV}
-        self._ids = {name: protocol_number(lens, name) for name in (GOOSE, SV)}
+        self._ids = {name: lens.protocol(name) for name in (GOOSE, SV)}
         self._fine: set[tuple[Any, ...]] = set()
         self._fine_forms: set[tuple[int, int]] = set()
         self._began = self._clock = -1

@@ -17,7 +17,6 @@ from detectors.described import NAME
 from detectors.groups import Lens
 from detectors.news import observed, technique
 from detectors.rules.common import message_finding, protocol_rows
-from detectors.rules.shared import protocol_number
 from detectors.tables import Origin
 
 MMS: Final = "mms"
@@ -33,7 +32,7 @@ class Clients:
 
     def __init__(self, baseline: Baseline, lens: Lens) -> None:
         self.lens = lens
-        self._proto = protocol_number(lens, MMS)
+        self._proto = lens.protocol(MMS)
         self._servers = {
             row.address: row.ied for row in baseline.rows("devices") if row.server and row.address
         }

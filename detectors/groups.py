@@ -268,6 +268,13 @@ class Lens:
         self._points = Numbered(MAX_POINTS)
         self._class: dict[tuple[int, int], str] = {}
 
+    def protocol(self, name: str) -> int:
+        """Number of a protocol, -1 when this run has none of that name."""
+        try:
+            return self.names.protocol_id(name)
+        except KeyError:
+            return -1
+
     def conv(self, ident: int) -> ConvKey:
         """Identity of a conversation across runs."""
         found = self._conv.get(ident)

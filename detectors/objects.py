@@ -43,7 +43,7 @@ class Known:
 class Objects:
     """Judges objects; asked by the allow-list for rows of known conversations."""
 
-    def __init__(self, baseline: Baseline, lens: Lens) -> None:
+    def __init__(self, baseline: Baseline, lens: Lens, full: Saturation) -> None:
         self.lens = lens
         self._points = known_points(baseline)
         self._anywhere: dict[ConvKey, set[str]] = {}
@@ -51,7 +51,7 @@ class Objects:
             self._anywhere.setdefault(conv, set()).update(known.texts)
         for row in baseline.rows("values"):  # messages that carry several objects are listed by their first
             self._anywhere.setdefault(conv_of(row), set()).add(row.point)
-        self._full = Saturation(baseline)
+        self._full = full
         self._sweeps: Sweeps[tuple[int, int], int] = Sweeps()
         self._fine: set[tuple[int, int, int]] = set()
 

@@ -272,10 +272,7 @@ class RhythmDetector:
         scores: dict[str, float],
     ) -> LinkFinding:
         link, what = activity
-        try:
-            proto = self.lens.names.protocol_id(link[0])
-        except KeyError:
-            proto = -1
+        proto = self.lens.protocol(link[0])
         return LinkFinding(
             link=link,
             ts=0,

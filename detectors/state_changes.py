@@ -54,10 +54,7 @@ class StateChanges:
 
     def __init__(self, lens: Lens, baseline: Baseline, events: Events) -> None:
         self.lens, self._events = lens, events
-        try:
-            self._proto = lens.names.protocol_id("goose")
-        except KeyError:
-            self._proto = -1
+        self._proto = lens.protocol("goose")
         self._known = {
             (row.client, row.server, row.sub)
             for row in baseline.rows("conversations")

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -104,15 +103,6 @@ class _Track:
             self.rises += int((steps > 0).sum())
             self.falls += int((steps < 0).sum())
         self.last = float(values[-1])
-
-
-def _known(lens: Lens, *names: str) -> list[int]:
-    """Those of some protocols that this run knows."""
-    known = []
-    for name in names:
-        with suppress(KeyError):
-            known.append(lens.names.protocol_id(name))
-    return known
 
 
 def _values(piece: Slice, lens: Lens, meaning: Meaning) -> PointRows:
@@ -227,7 +217,7 @@ class Values:
 
     def __init__(self, baseline: Baseline, lens: Lens, budget: Budget) -> None:
         self.lens = lens
-        self._goose = _known(lens, "goose")
+        self._goose = lens.protocol("goose")
         self._meaning = Meaning(lens)
         self.limits = value_limits(baseline, budget)
         self._bands: list[Limits] = []  # of this run's points, by number
@@ -315,7 +305,7 @@ class Values:
         hold = min(3 * limits.period, MAX_HOLD)
         if limits.constant:
             level, why = (Level.NOTICE, "") if limits.learned >= FULL else (Level.INFO, doubt(limits.learned))
-            if int(row["proto"]) in self._goose:
+            if int(row["proto"]) == self._goose:
                 level, why = self._dataset_level(outside, int(piece.messages["kind"][int(row["message"])]))
             return point_finding(
                 "constant-changed",

@@ -60,14 +60,11 @@ class Meaning:
 
     def __init__(self, lens: Lens) -> None:
         self.lens = lens
-        self._judges = []
-        known = (
+        judges = (
             ("goose", _utc), ("mms", _utc), ("dnp3", _dnp3),
             ("iec104", _iec104), ("c37118", _c37118), ("sv", _sv),
         )  # fmt: skip
-        for name, judge in known:
-            with suppress(KeyError):
-                self._judges.append((lens.names.protocol_id(name), judge))
+        self._judges = [(proto, judge) for name, judge in judges if (proto := lens.protocol(name)) >= 0]
 
     def of(self, piece: Slice) -> Mask | None:
         """Which of the values of a slice (``lens.points``) are process values; None when all are.

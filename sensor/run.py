@@ -217,6 +217,8 @@ def _point_series(detection: Detection, decoded: Decoded, samples: Samples) -> l
     from detectors.stations import plain_point
 
     wanted = {(alert.protocol, plain_point(alert.point)) for alert in detection.alerts if alert.point}
+    if not wanted:
+        return []
     rows, protocols = samples.rows(), {protocol for protocol, _ in wanted}
     numbers = [n for n in np.unique(rows["proto"]).tolist() if decoded.names.protocol(n) in protocols]
     rows = rows[np.isin(rows["proto"], numbers)]

@@ -8,14 +8,17 @@ two: the old difference stays the reference until the new one comes twice (:clas
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Slice
-from detectors.groups import SECOND
+from detectors.base import Finding, Level, Slice
+from detectors.baseline import Baseline
+from detectors.groups import SECOND, Lens
+from detectors.rules.shared import ProtocolRules
 
 DRIFT: Final = 0.0005
 """Share of the time passed that a clock may gain: 500 ppm, the most that NTP corrects (RFC 5905, 11.3)."""
@@ -106,3 +109,62 @@ class Difference:
         if stepped:
             self.former = self.offset
         self.offset, self.ts, self.frame, self.odd = offset, ts, frame, np.nan
+
+
+class Step(NamedTuple):
+    """A time that stepped."""
+
+    size: float  # s
+    before: float  # s from the capture's clock
+    frames: list[int]  # of the message before, and of this one
+    back: bool  # to what it was earlier
+
+    @property
+    def level(self) -> Level | None:
+        """Information when it is again as it was, else as the rule says."""
+        return Level.INFO if self.back else None
+
+
+class ClockRules(ProtocolRules):
+    """Rules about the time that messages tell, each conversation's against its own earlier ones."""
+
+    def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
+        super().__init__(lens, baseline)
+        self.known = self.table()
+        self._clock = CaptureClock()
+
+    def detect(self, piece: Slice) -> list[Finding]:
+        """Findings of one slice."""
+        self._clock.watch(piece)
+        return super().detect(piece)
+
+    def stepped(self, row: Any, limit: float, excused: Callable[[float], bool]) -> Step | None:
+        """Hold a time against the one before; None when it fits, is the first one, or is explained.
+
+        Parameters
+        ----------
+        row : record of MESSAGE
+            ``value`` is the time it tells, epoch seconds.
+        limit : float
+            Seconds from which a difference is a step.
+        excused : callable
+            Whether the protocol explains a step of so many seconds.
+        """
+        conv, now, frame = int(row["conv"]), int(row["ts"]), int(row["frame"])
+        offset, known = offset_of(row), self.known.get(conv)
+        if known is None:
+            self.known.put(conv, Difference(offset, now, frame))
+            return None
+        before, since = known.offset, known.frame
+        size = known.step(offset, now, frame, limit)
+        if size == 0.0:
+            return None
+        if excused(size) or self._clock.made(size, since, frame):
+            known.take(offset, now, frame)
+            return None
+        return Step(size, before, [since, frame], known.returned(offset, limit))
+
+
+def offset_of(row: Any) -> float:
+    """Seconds by which the time in a message is later than the capture's clock."""
+    return float(row["value"]) - int(row["ts"]) / SECOND

@@ -18,7 +18,7 @@ from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import REPEATED, SECOND, Lens, among
 from detectors.rules.common import MAX_READ, protocol_rows
-from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, one, protocol_number
+from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, one
 from grid_profiles.vocabulary import Role
 
 IO: Final = 65_536
@@ -51,7 +51,7 @@ class EnipIoRules(ProtocolRules):
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         super().__init__(lens, baseline)
-        self._cip = protocol_number(lens, "cip")
+        self._cip = lens.protocol("cip")
         self._owners, self._places, self._requests = self.table(), self.table(), self.table()
         self._targets, self._told = self.table(), self.table()
 

@@ -71,7 +71,7 @@ class PublisherLearner:
 
     def __init__(self, lens: Lens) -> None:
         self.lens = lens
-        self._proto = _protocol(lens)
+        self._proto = lens.protocol(NAME)
         self._seen: Counter[tuple[Any, ...]] = Counter()
         self.refused: Counter[str] = Counter()
 
@@ -107,7 +107,7 @@ class GooseRules:
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         self.lens = lens
-        self._proto = _protocol(lens)
+        self._proto = lens.protocol(NAME)
         self._blocks: Bounded[int, _Block] = Bounded(MAX_BLOCKS)
         self._sources: dict[str, set[str]] = {}
         self._revisions: dict[str, set[tuple[Any, ...]]] = {}
@@ -492,10 +492,3 @@ def _describe(entry: tuple[Any, ...]) -> str:
 
 def _same(one: float, other: float) -> bool:
     return one == other or (np.isnan(one) and np.isnan(other))
-
-
-def _protocol(lens: Lens) -> int:
-    try:
-        return lens.names.protocol_id("goose")
-    except KeyError:
-        return -1

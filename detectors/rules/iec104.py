@@ -76,7 +76,7 @@ class Iec104Rules:
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         self.lens = lens
-        self._proto = _protocol(lens, "iec104")
+        self._proto = lens.protocol("iec104")
         self._links: Bounded[int, Link] = Bounded(MAX_STREAMS)
         self._convs: Counter[int] = Counter()
         self._heard: Bounded[tuple[int, int], int] = Bounded(2 * MAX_STREAMS)
@@ -297,7 +297,7 @@ class Iec104Rules:
         silent, so its fresh messages in between tell a replay from an outage.
         """
         side = link.sides[role]
-        other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
+        other = link.sides[_OTHER[role]]
         now = row["ts"]
         due = kind < KIND_S and row["seq"] == side.expected  # new to the station, whatever TCP counts
         if not flags & _REPEATED or due:
@@ -310,7 +310,7 @@ class Iec104Rules:
             since = side.acked_at(row["state"])
         else:
             return
-        answered = self._heard.get((row["conv"], Role.SERVER if role == Role.CLIENT else Role.CLIENT))
+        answered = self._heard.get((row["conv"], _OTHER[role]))
         if since < 0 or now - since < STALE or answered is None or answered < since + STALE:
             return
         number = f"N(S) {row['seq']}" if kind < KIND_S else f"N(R) {row['state']}"
@@ -401,7 +401,7 @@ class Iec104Rules:
         The other side had received none and this one is not number 0; or this one is, and the other side,
         of which nothing came by, already sent some.
         """
-        other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
+        other = link.sides[_OTHER[role]]
         number, received = row["seq"], row["state"]
         if not link.watched or row["flags"] & (_REPEATED | _LATE):
             return
@@ -438,7 +438,7 @@ class Iec104Rules:
 
     def _receive_sequence(self, row: Row, link: Link, flags: int, role: int, found: list[Finding]) -> None:
         side, number = link.sides[role], row["state"]
-        other = link.sides[Role.SERVER if role == Role.CLIENT else Role.CLIENT]
+        other = link.sides[_OTHER[role]]
         if number < 0 or flags & (_REPEATED | _LATE):
             return
         if other.expected >= 0:
@@ -590,10 +590,3 @@ class Iec104Rules:
     ) -> Finding:
         rows = self._rows[row["at"] : row["at"] + 1]
         return message_finding(NAME, rule, level, rows, summary, expected, observed, scores, technique, group)
-
-
-def _protocol(lens: Lens, name: str) -> int:
-    try:
-        return lens.names.protocol_id(name)
-    except KeyError:
-        return -1

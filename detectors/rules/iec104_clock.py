@@ -15,12 +15,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from detectors.base import Finding, Level, Slice
+from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import SECOND, Lens
-from detectors.rules.clock import CaptureClock, Difference
+from detectors.groups import Lens
+from detectors.rules.clock import ClockRules, offset_of
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, one
+from detectors.rules.shared import Rows, Rule, one
 from grid_profiles.vocabulary import Role
 
 NAME: Final = "iec104"
@@ -44,21 +44,15 @@ def beside_zones(offset: float) -> float:
     return offset - QUARTER * round(offset / QUARTER) if abs(offset) <= FARTHEST else offset
 
 
-class Iec104ClockRules(ProtocolRules):
+class Iec104ClockRules(ClockRules):
     """Checks clock commands one by one."""
 
     protocol = NAME
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         super().__init__(lens, baseline)
-        self._known, self._same = self.table(), self.table()
+        self._same = self.table()
         self._agrees: set[int] = set()  # two conversations at most whose commands fit the capture's clock
-        self._clock = CaptureClock()
-
-    def detect(self, piece: Slice) -> list[Finding]:
-        """Findings of one slice."""
-        self._clock.watch(piece)
-        return super().detect(piece)
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Commands that set a clock."""
@@ -72,30 +66,25 @@ class Iec104ClockRules(ProtocolRules):
                 self._set(row)
 
     def _set(self, row: Any) -> None:
-        conv, now, frame = int(row["conv"]), int(row["ts"]), int(row["frame"])
-        offset = float(row["value"]) - now / SECOND
-        known, same = self._known.get(conv), self._same.get(conv)
-        self._same.put(conv, float(row["value"]))
-        if known is None:
-            self._known.put(conv, Difference(offset, now, frame))
-            self._first(row, offset)
-            return
-        if same == float(row["value"]):
-            known.take(offset, now, frame)
+        conv, time, offset = int(row["conv"]), float(row["value"]), offset_of(row)
+        known, same = self.known.get(conv), self._same.get(conv)
+        self._same.put(conv, time)
+        if known is not None and same == time:
+            known.take(offset, int(row["ts"]), int(row["frame"]))
             self._tell(row, offset, "the very time of the command before", "a later time", Level.INFO)
             return
-        before, step = known.offset, known.step(offset, now, frame, STEP)
-        if step == 0.0:
-            return
-        summer = any(abs(abs(step) - change) <= STEP for change in SUMMER) and abs(offset) <= FARTHEST
-        if summer or self._clock.made(step, known.frame, frame):
-            known.take(offset, now, frame)
-            return
-        back = known.returned(offset, STEP)
-        what = f"{step:+.1f} s from what it set before" + (", as it was earlier" if back else "")
-        level = Level.INFO if back else None
-        self._tell(row, offset, what, f"{before:+.1f} s from the capture's clock", level)
-        self.found[-1].frames = [known.frame, frame]
+        zone = abs(offset) <= FARTHEST
+        step = self.stepped(
+            row, STEP, lambda size: zone and any(abs(abs(size) - change) <= STEP for change in SUMMER)
+        )
+        if known is None:
+            self._first(row, offset)
+        elif step is not None:
+            what = f"{step.size:+.1f} s from what it set before" + (
+                ", as it was earlier" if step.back else ""
+            )
+            self._tell(row, offset, what, f"{step.before:+.1f} s from the capture's clock", step.level)
+            self.found[-1].frames = step.frames
 
     def _first(self, row: Any, offset: float) -> None:
         """The first command of a master to a station, of which nobody knows how far it is off as a rule."""

@@ -66,7 +66,7 @@ class ModbusRules:
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         self.lens = lens
-        self._proto = _protocol(lens)
+        self._proto = lens.protocol(NAME)
         self._known_refusals: set[tuple[Any, int, int]] = set()
         self._known_unpaired: set[Any] = set()
         self._writers: set[str] = set()
@@ -120,7 +120,7 @@ class ModbusRules:
             self._limits(mine, found)
             self._writes(mine, found)
         self._second_responses(rows, found)
-        self._echoes(rows[np.isin(rows["kind"], ECHOED)], found)
+        self._echoes(rows[among(rows["kind"], ECHOED)], found)
         self._count(rows)
         return found
 
@@ -357,10 +357,3 @@ class ModbusRules:
 
 def _times(count: int) -> str:
     return f" {count} times" if count > 1 else ""
-
-
-def _protocol(lens: Lens) -> int:
-    try:
-        return lens.names.protocol_id("modbus")
-    except KeyError:
-        return -1

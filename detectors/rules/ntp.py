@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from detectors.base import Finding, Level, Slice
+from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens, among
-from detectors.rules.clock import CaptureClock, Difference
+from detectors.rules.clock import ClockRules, offset_of
 from detectors.rules.common import MAX_READ
-from detectors.rules.shared import ProtocolRules, Rows, Rule, one
+from detectors.rules.shared import Rows, Rule, one
 
 NAME: Final = "ntp"
 SERVER, BROADCAST = 4, 5
@@ -33,20 +33,14 @@ LEAP_LOW, LEAP_HIGH = 0.5, 1.5
 SHIFT = Rule("ntp-shift", Level.WARNING, {"attack": 0.5, "fault": 0.4, "operation": 0.1}, "T0856")
 
 
-class NtpRules(ProtocolRules):
+class NtpRules(ClockRules):
     """Checks the time in answers and broadcasts of servers."""
 
     protocol = NAME
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         super().__init__(lens, baseline)
-        self._known, self._leaps = self.table(), self.table()
-        self._clock = CaptureClock()
-
-    def detect(self, piece: Slice) -> list[Finding]:
-        """Findings of one slice."""
-        self._clock.watch(piece)
-        return super().detect(piece)
+        self._leaps = self.table()
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Answers one by one."""
@@ -54,7 +48,7 @@ class NtpRules(ProtocolRules):
         for row in rows[:MAX_READ]:
             conv, leap = int(row["conv"]), int(row["aux"])
             if leap == UNSYNCHRONISED or not 0 < int(row["cause"]) <= MOST_STRATUM:
-                self._known.drop(conv)
+                self.known.drop(conv)
                 continue
             if leap in LEAPS:
                 self._leaps.put(conv, int(row["ts"]))
@@ -62,24 +56,15 @@ class NtpRules(ProtocolRules):
                 self._answer(row)
 
     def _answer(self, row: Any) -> None:
-        conv, now, frame = int(row["conv"]), int(row["ts"]), int(row["frame"])
-        offset = float(row["value"]) - now / SECOND
-        known = self._known.get(conv)
-        if known is None:
-            self._known.put(conv, Difference(offset, now, frame))
+        now, announced = int(row["ts"]), self._leaps.get(int(row["conv"]))
+        leaping = announced is not None and now - announced <= LONGEST_LEAP
+        step = self.stepped(row, STEP, lambda size: leaping and LEAP_LOW < abs(size) < LEAP_HIGH)
+        if step is None:
             return
-        before, step = known.offset, known.step(offset, now, frame, STEP)
-        if step == 0.0:
-            return
-        announced = self._leaps.get(conv)
-        leap = announced is not None and now - announced <= LONGEST_LEAP and LEAP_LOW < abs(step) < LEAP_HIGH
-        if leap or self._clock.made(step, known.frame, frame):
-            known.take(offset, now, frame)
-            return
-        server, back = self.host(row["src"]), known.returned(offset, STEP)
-        text = f"the time of {server} stepped by {step:+.3f} s"
-        text += ": it is again as it was" if back else " from what it was before"
-        expected = f"{before:+.3f} s from the capture's clock"
-        level = Level.INFO if back else None
-        self.say(SHIFT, one(row), text, expected, f"{offset:+.3f} s", group=server, level=level)
-        self.found[-1].frames = [known.frame, frame]
+        server = self.host(row["src"])
+        text = f"the time of {server} stepped by {step.size:+.3f} s"
+        text += ": it is again as it was" if step.back else " from what it was before"
+        expected = f"{step.before:+.3f} s from the capture's clock"
+        observed = f"{offset_of(row):+.3f} s"
+        self.say(SHIFT, one(row), text, expected, observed, group=server, level=step.level)
+        self.found[-1].frames = step.frames

@@ -150,7 +150,7 @@ class Openings:
     """Connections whose opening these rules saw themselves, by the SYN in their stream."""
 
     def __init__(self, lens: Lens) -> None:
-        self._tcp = protocol_number(lens, "tcp")
+        self._tcp = lens.protocol("tcp")
         self._seen: Bounded[int, bool] = Bounded(2 * MAX_KEYS)
 
     def take(self, piece: Slice) -> None:
@@ -207,7 +207,7 @@ class ProtocolRules:
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         self.lens = lens
         self.names = lens.names
-        self.proto = protocol_number(lens, self.protocol)
+        self.proto = lens.protocol(self.protocol)
         self.habits = Habits(baseline, self.protocol)
         self.found: list[Finding] = []
         self.losses = Losses()
@@ -405,11 +405,3 @@ def has(rows: Rows, flag: int) -> npt.NDArray[np.bool_]:
 def one(row: Any) -> Rows:
     """A single row as rows."""
     return np.array([row])
-
-
-def protocol_number(lens: Lens, name: str) -> int:
-    """Number of a profile, -1 when this run has none of that name."""
-    try:
-        return lens.names.protocol_id(name)
-    except KeyError:
-        return -1

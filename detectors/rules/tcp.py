@@ -51,7 +51,7 @@ class TcpRules:
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         self.lens = lens
-        self._proto = _protocol(lens)
+        self._proto = lens.protocol("tcp")
         self._clients: Bounded[int, _Client] = Bounded(MAX_CLIENTS)
         self._known = {conv_of(row)[1:4] for row in baseline.rows("conversations")} if baseline else set()
         self._learning = baseline is None
@@ -206,10 +206,3 @@ class TcpRules:
                 )
             )
         return found
-
-
-def _protocol(lens: Lens) -> int:
-    try:
-        return lens.names.protocol_id("tcp")
-    except KeyError:
-        return -1

@@ -28,12 +28,11 @@ import pandas as pd
 import pytest
 
 from grid_profiles.loader import NATIVE_IDS
-from grid_profiles.vocabulary import Flag
 from sensor.engines import open_engine
 from sensor.table import message_table
 from tests.fuzz import base
 from tests.lab.frames import Stamped, write_pcap
-from tests.sensor.test_differential import MASK, corpus, difference, same
+from tests.sensor.test_differential import MASK, check_flags, corpus, difference, same
 
 pytestmark = [pytest.mark.tshark, pytest.mark.skipif(not shutil.which("tshark"), reason="no tshark here")]
 
@@ -81,11 +80,7 @@ def compare(path: Path, protocols: tuple[str, ...] = SMALL + PROFINET) -> int:
         if column == "size":
             wrong &= ~(native["frame"].isin(errors) | (native["stream"] >= 0)).to_numpy()
         assert not wrong.any(), difference(column, native, tshark, wrong)
-    mine, theirs = native["bits"] & MASK, tshark["bits"] & MASK
-    assert (mine == theirs).all(), difference("bits", native, tshark, (mine != theirs).to_numpy())
-    bad = int(Flag.MALFORMED)
-    lax = (tshark["bits"] & bad != 0) & (native["bits"] & bad == 0)
-    assert not lax.any(), difference("bits", native, tshark, lax.to_numpy())
+    check_flags(native, tshark)
     return len(native)
 
 

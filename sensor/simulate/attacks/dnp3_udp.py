@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from sensor.simulate.attacks import fragments
+from sensor.simulate.attacks import common, fragments
 from sensor.simulate.build import dnp3 as d
 from sensor.simulate.build import net
 from sensor.simulate.packets import Packet, rebuilt
@@ -99,7 +99,7 @@ def value_shift(stage: Stage) -> None:
     found, changed = outstation(stage), 0
     for row in stage.rows(found.tells):
         payload = stage.packet(row).payload
-        body = fragments.with_numbers(payload, lambda _, value: value * 1.4)
+        body = fragments.with_numbers(payload, lambda _, value: value * common.RAISED)
         changed += body != payload
         stage.rewrite(row, body)
     if not changed:

@@ -113,7 +113,7 @@ def _raised(payload: bytes, _: int) -> bytes:
         place = _double(chunk)
         if place > 0:
             (value,) = struct.unpack_from("<d", chunk, place)
-            struct.pack_into("<d", out, at + place, value * 1.4)
+            struct.pack_into("<d", out, at + place, value * common.RAISED)
     return bytes(out)
 
 
