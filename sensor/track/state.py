@@ -116,6 +116,7 @@ class Count(IntEnum):
     MENDED = 32
     IO_EVICTED = 33
     LONG_HEADERS = 34
+    UNSEEN = 35
 
 
 HOST: Final = np.dtype(

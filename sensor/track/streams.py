@@ -46,6 +46,7 @@ FLOW: Final = np.dtype(
         ("opened", "i8"),  # a SYN was seen
         ("told", "i8"),  # its first data were reported
         ("heard", "i8"),  # it carried data
+        ("holed", "i8"),  # bytes of it are missing, and not yet acknowledged
         ("app", "i8", (4,)),  # for the protocol's decoder, zero when the connection begins
     ]
 )
@@ -58,6 +59,9 @@ HALF: Final = np.dtype(
         ("gap", "i8"),  # bytes before the next message are missing
         ("hole", "i8"),  # where the latest missing bytes begin
         ("missing", "i8"),  # how many they are, 0 none
+        ("unseen", "i8"),  # bytes of all holes that nobody acknowledged yet and no late segment filled
+        ("edge", "i8"),  # sequence number behind the latest of them
+        ("since", "i8"),  # ts of the segment that showed it
         ("other", "i8"),  # sequence number that follows on a segment far outside the window, -1 none
         ("recent", "i8"),  # bytes before ``next`` that ``tail`` holds
         ("tail", "u1", (TAIL,)),
@@ -158,6 +162,7 @@ def restart(streams: Any, index: int) -> None:
     flow.opened = 0
     flow.told = 0
     flow.heard = 0
+    flow.holed = 0
     flow.conv = -1
     flow.tcp = -1
     flow.proto = 0
@@ -171,6 +176,7 @@ def restart(streams: Any, index: int) -> None:
         half.gap = 0
         half.skip = 0
         half.missing = 0
+        half.unseen = 0
         half.other = -1
         half.recent = 0
         half.mode = 0
