@@ -6,9 +6,9 @@ finding becomes a note about visibility. When fewer were, it keeps its level and
 not have come is never explained by loss.
 
 What a mirror port or tap loses nobody counts, but receivers acknowledge it: bytes of TCP that were
-acknowledged and not captured (kind 7 of protocol tcp). When several connections lack some within a minute, the
-view is incomplete, and that explains gaps in the same way. One or two connections say nothing: whoever takes
-messages out of a connection leaves the same trace.
+acknowledged and not captured (kind 7 of protocol tcp). When several connections lack some within a minute,
+the view is incomplete, and that explains gaps in the same way. One or two connections say nothing: whoever
+takes messages out of a connection leaves the same trace.
 """
 
 from __future__ import annotations

@@ -199,8 +199,8 @@ class Decoded:
             )
         if counters["unseen"]:
             self._note(
-                f"receivers acknowledged {counters['unseen']:,} frames or more that the capture lacks: a mirror "
-                "port or tap that loses frames, or somebody who takes them away"
+                f"receivers acknowledged {counters['unseen']:,} frames or more that the capture lacks: a "
+                "mirror port or tap that loses frames, or somebody who takes them away"
             )
         if counters["backwards"]:
             self._note(

@@ -87,7 +87,7 @@ class TcpRules:
         return found
 
     def _lacking(self, rows: npt.NDArray[Any], now: int, found: list[Finding]) -> None:
-        """Bytes that receivers acknowledge and nobody captured, in several connections: the mirror loses them."""
+        """Bytes that receivers acknowledge and nobody captured, in several connections: the mirror's loss."""
         if not len(rows):
             return
         if now - self._lossy_since >= WINDOW:

@@ -62,7 +62,7 @@ KIND_UNSEEN: Final = 7
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
 SETTLED: Final = 20_000_000
-"""ns after a hole from which an acknowledgement counts: frames of several queues come this much out of order."""
+"""ns after a hole from which an acknowledgement counts: frames of several queues come out of order."""
 
 SEGMENT: Final = 1460
 """Bytes of a full segment on Ethernet: so many missing bytes were at least one frame."""
