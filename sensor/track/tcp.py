@@ -359,7 +359,7 @@ def _begin_anew(
         half.skip -= half.missing
         return False
     kept = proto != 0 and open_hole(memory.streams, which, memory.context.ts, buf, at, end, whole)
-    if half.slot >= 0:
+    if half.slot > 0:
         memory.counters[_LOST_WAITING] += 1
         release(memory.streams, half)
     half.skip = 0
