@@ -4,15 +4,24 @@ A rule that misses something (a number in a sequence, a message that was due, an
 were lost while it was missing. When at least as many were lost as are missing, loss alone explains it: the
 finding becomes a note about visibility. When fewer were, it keeps its level and says so. What came and should
 not have come is never explained by loss.
+
+What a mirror port or tap loses nobody counts, but receivers acknowledge it: bytes of TCP that were
+acknowledged and not captured (kind 7 of protocol tcp). When several connections lack some within a minute,
+the view is incomplete, and that explains gaps in the same way. One or two connections say nothing: whoever
+takes messages out of a connection leaves the same trace.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Final
+from collections import Counter, deque
+from typing import Any, Final
+
+import numpy.typing as npt
 
 from detectors.base import Finding, Level, Reading, Slice
 from detectors.groups import SECOND
+from detectors.rules.common import protocol_rows
+from grid_profiles.loader import NATIVE_IDS
 
 MAX_STRETCHES: Final = 4_096
 """Slices with losses that are remembered; the oldest are forgotten first."""
@@ -20,17 +29,38 @@ MAX_STRETCHES: Final = 4_096
 EARLIER: Final = SECOND
 """ns by which a loss may be told early: a live capture knows the second in which it fell."""
 
+UNSEEN: Final = 7
+"""Kind of a tcp message: acknowledged bytes that were not captured; ``count`` frames at least."""
+
+CONNECTIONS: Final = 3
+"""Connections that must lack bytes within :data:`MINUTE`."""
+
+MINUTE: Final = 60 * SECOND
+_TCP: Final = NATIVE_IDS["tcp"]
+
+
+def unseen(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Those of the tcp messages of a slice that tell of acknowledged bytes which were not captured."""
+    told: npt.NDArray[Any] = rows[rows["kind"] == UNSEEN]
+    return told
+
 
 class Losses:
     """When frames were lost. Every detector that misses something has one and shows it each slice."""
 
     def __init__(self, limit: int = MAX_STRETCHES) -> None:
         self._stretches: deque[tuple[int, int, int]] = deque(maxlen=limit)
+        self._unseen: deque[tuple[int, dict[int, int]]] = deque(maxlen=limit)
 
     def see(self, piece: Slice) -> None:
         """Take one slice, before its messages are judged."""
         if piece.lost > 0:
             self._stretches.append((piece.start, piece.end, piece.lost))
+        lacking = piece.cache.get("unseen")
+        if lacking is None:
+            lacking = piece.cache["unseen"] = _by_connection(unseen(protocol_rows(piece, _TCP)))
+        if lacking:
+            self._unseen.append((piece.start, lacking))
 
     def between(self, first: int, last: int) -> int:
         """Frames lost in the slices that a stretch of time touches (ns, both inclusive)."""
@@ -41,6 +71,16 @@ class Losses:
             if start <= last:
                 total += lost
         return total
+
+    def lacking(self, last: int) -> tuple[int, int]:
+        """(connections, frames at least) that lack acknowledged bytes in the minute before a time in ns."""
+        frames: Counter[int] = Counter()
+        for start, found in reversed(self._unseen):
+            if start < last - MINUTE:
+                break
+            if start <= last:
+                frames.update(found)
+        return len(frames), frames.total()
 
     def weigh(self, finding: Finding, since: int, missing: int = 1, until: int = 0) -> Finding:
         """Lower a finding that loss alone explains; returns it.
@@ -56,13 +96,29 @@ class Losses:
         until : int
             End of the stretch in which they are missing, ns, when it is later than the finding's own time.
         """
-        lost = self.between(since, max(finding.ts, until))
-        if not lost:
+        last = max(finding.ts, until)
+        lost = self.between(since, last)
+        connections, frames = self.lacking(last)
+        if lost:
+            finding.summary += f"; the sensor lost {lost:,} frames meanwhile"
+        elif connections >= CONNECTIONS:
+            lost = frames
+            finding.summary += (
+                f"; the capture lacks {lost:,} acknowledged frames of {connections} connections"
+            )
+        else:
             return finding
-        finding.summary += f"; the sensor lost {lost:,} frames meanwhile"
         if lost >= missing:
             finding.level = Level.NOTICE if finding.level > Level.NOTICE else Level.INFO
             finding.reading = Reading.VISIBILITY
             finding.scores = {Reading.VISIBILITY.value: 1.0}
             finding.technique = ""
         return finding
+
+
+def _by_connection(rows: npt.NDArray[Any]) -> dict[int, int]:
+    """Frames that each connection lacks."""
+    frames: Counter[int] = Counter()
+    for stream, count in zip(rows["stream"].tolist(), rows["count"].tolist(), strict=True):
+        frames[stream] += count
+    return frames

@@ -197,6 +197,11 @@ class Decoded:
                 f"{counters['copies']:,} frames were copies of the frame before, as two mirrored ports give "
                 "them; they were not decoded (--copies keep decodes them)"
             )
+        if counters["unseen"]:
+            self._note(
+                f"receivers acknowledged {counters['unseen']:,} frames or more that the capture lacks: a "
+                "mirror port or tap that loses frames, or somebody who takes them away"
+            )
         if counters["backwards"]:
             self._note(
                 f"{counters['backwards']:,} frames have an earlier time than one before them: a capture over "

@@ -3,7 +3,8 @@
 A *sweep* is one host that opens connections to many (server, port) pairs it never spoke to, or is
 refused many times, in a short time. Bytes that differ from those sent before for the same sequence
 numbers were injected by somebody. Repetition and loss are matters of the network: they are notices and
-read as faults, never as attacks (RFC 9293, RFC 6298).
+read as faults, never as attacks (RFC 9293, RFC 6298). What several receivers acknowledge and nobody captured
+says that the sensor's own view is incomplete.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens
+from detectors.loss import CONNECTIONS, unseen
 from detectors.rules.common import Bounded, message_finding, protocol_rows
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag
@@ -57,6 +59,8 @@ class TcpRules:
         self._learning = baseline is None
         self._repeats: dict[int, list[int]] = {}
         self._window = -1
+        self._holes: dict[int, int] = {}
+        self._lossy_since = -WINDOW
         self._samples: dict[int, Any] = {}
         self._worst: Bounded[int, int] = Bounded(MAX_CLIENTS)
         self._lossy = (
@@ -78,8 +82,35 @@ class TcpRules:
         for row in rows[rows["kind"] == RST]:
             self._reset(row, piece.start, found)
         found += [self._conflict(row) for row in rows[rows["kind"] == CONFLICT][:MAX_CONFLICTS]]
+        self._lacking(unseen(rows), piece.start, found)
         self._repetition(piece, found)
         return found
+
+    def _lacking(self, rows: npt.NDArray[Any], now: int, found: list[Finding]) -> None:
+        """Bytes that receivers acknowledge and nobody captured, in several connections: the mirror's loss."""
+        if not len(rows):
+            return
+        if now - self._lossy_since >= WINDOW:
+            self._lossy_since = now
+            self._holes.clear()
+        for stream, count in zip(rows["stream"].tolist(), rows["count"].tolist(), strict=True):
+            if stream in self._holes or len(self._holes) < MAX_TARGETS:
+                self._holes[stream] = self._holes.get(stream, 0) + count
+        if len(self._holes) < CONNECTIONS:
+            return
+        finding = message_finding(
+            NAME,
+            "frames-unseen",
+            Level.INFO,
+            rows[:20],
+            f"{len(self._holes)} connections lack at least {sum(self._holes.values()):,} frames that their "
+            "receivers acknowledge: the mirror port or tap loses frames",
+            "everything that is acknowledged is captured",
+            f"{len(self._holes)} connections with holes within a minute",
+            {"visibility": 1.0},
+        )
+        finding.conv, finding.group = -1, "capture"
+        found.append(finding)
 
     def _conflict(self, row: Any) -> Finding:
         """A TCP stack repeats what it sent; other bytes for the same place come from somebody else."""

@@ -177,9 +177,9 @@ def _information(memory: Any, names: Any, buf: Any, at: int, end: int, row: Any,
     if context.flow >= 0:
         half = memory.streams.halves[2 * context.flow + context.side]
         if row.flags & np.uint32(_RETRANSMITTED):
-            if segmented or half.part >= 0:
+            if segmented or half.part > 0:
                 return
-        elif segmented or half.part >= 0:
+        elif segmented or half.part > 0:
             if not gather(memory.streams, half, memory.fragment, 0, length):
                 memory.counters[_LOST_WAITING] += 1
                 return

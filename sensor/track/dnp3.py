@@ -183,7 +183,7 @@ def _gathered(memory: Any, control: int, size: int, pair: int, sport: int, dport
     if control & 0x40:
         drop_parts(streams, half)
         flow.app[2 * side] = pair
-    elif half.part < 0 or flow.app[2 * side] != pair:
+    elif half.part == 0 or flow.app[2 * side] != pair:
         return -1, 0
     elif sequence == (flow.app[2 * side + 1] - 1) & 0x3F:
         return -1, 0  # the segment before, once more

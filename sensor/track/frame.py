@@ -15,6 +15,7 @@ from sensor.track.dispatch import emit_datagram, emit_ethernet, emit_internet
 from sensor.track.redundancy import is_copy
 from sensor.track.state import (
     CLAIMED,
+    ENOUGH,
     ETHERNET,
     IP,
     MAX_FRAME,
@@ -52,6 +53,13 @@ _TUNNELS, _BACKWARDS = int(Count.TUNNELS), int(Count.BACKWARDS)
 _CUT, _BAD, _CLAIMED = int(Count.TRUNCATED), int(Count.MALFORMED), int(Count.CLAIMED)
 
 
+@inlined
+def _room(memory: Any, size: int) -> bool:
+    """Is there room for every row that a frame of ``size`` bytes may give?"""
+    messages, points = memory.cursor[0], memory.cursor[1]
+    return points <= ENOUGH and POINTS - points >= 8 * size + SPARE and MESSAGES - messages >= size + SPARE
+
+
 @kernel
 def decode_frames(
     memory: Any,
@@ -71,7 +79,7 @@ def decode_frames(
     data, pool = borrow(data), borrow(pool)
     for i in range(first, len(offset)):
         size = min(np.int64(caplen[i]), MAX_FRAME)
-        if POINTS - memory.cursor[1] < 8 * size + SPARE or MESSAGES - memory.cursor[0] < size + SPARE:
+        if not _room(memory, size):
             return i
         memory.counters[_FRAMES] += 1
         memory.counters[_BYTES] += wirelen[i]

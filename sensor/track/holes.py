@@ -45,7 +45,7 @@ def drop_hole(streams: Any, which: int) -> None:
 def _add(streams: Any, hole: Any, number: int, buf: Any, at: int, end: int, whole: bool) -> None:
     """Keep bytes behind the hole; ``cut``: those that follow will not join them."""
     size = min(end - at, SLOT - hole.end)
-    base = (SLOTS + number) * SLOT + hole.end
+    base = (1 + SLOTS + number) * SLOT + hole.end
     for i in range(size):
         streams.pool[base + i] = buf[at + i]
     hole.edge = hole.end
@@ -68,7 +68,7 @@ def open_hole(streams: Any, which: int, ts: int, buf: Any, at: int, end: int, wh
         if streams.holes[i].ts < streams.holes[number].ts:
             number = i
     hole = streams.holes[number]
-    base = (SLOTS + number) * SLOT
+    base = (1 + SLOTS + number) * SLOT
     for i in range(half.have):
         streams.pool[base + i] = streams.pool[half.slot * SLOT + i]
     half.mend = number + 1
@@ -138,7 +138,7 @@ def fill_hole(
     if late or not whole or place < hole.hole or place + size > hole.stop:
         drop_hole(streams, which)
         return 0, 0, 0
-    base = (SLOTS + half.mend - 1) * SLOT
+    base = (SLOTS + half.mend) * SLOT
     for i in range(size):
         streams.pool[base + place + i] = buf[at + i]
     hole.front = 1 if place == hole.hole else 0
@@ -163,7 +163,7 @@ def settle_hole(memory: Any, pool: Any, which: int, begin: int, stop: int, first
     if half.mend == 0:
         return
     hole = streams.holes[half.mend - 1]
-    base = (SLOTS + half.mend - 1) * SLOT
+    base = (SLOTS + half.mend) * SLOT
     if not hole.front:
         reached = stop - base == hole.end
         if first != NOTHING:

@@ -32,6 +32,9 @@ MESSAGES: Final = 1 << 17
 POINTS: Final = 1 << 20
 """Rows that one call of the engine may write; a frame of coils alone can need 528,000 points."""
 
+ENOUGH: Final = 1 << 17
+"""Points after which a call ends: more would touch memory that only such a frame needs."""
+
 TCP: Final = NATIVE_IDS["tcp"]
 UDP: Final = NATIVE_IDS["udp"]
 IP: Final = NATIVE_IDS["ip"]
@@ -116,6 +119,7 @@ class Count(IntEnum):
     MENDED = 32
     IO_EVICTED = 33
     LONG_HEADERS = 34
+    UNSEEN = 35
 
 
 HOST: Final = np.dtype(

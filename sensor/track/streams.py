@@ -26,7 +26,7 @@ WINDOW: Final = 1 << 20
 """Bytes that a segment may be away from its place. Farther off it is believed only when a second follows
 it: a forged segment would otherwise lead the sensor away from a stream that the device goes on reading."""
 
-BUCKETS: Final = 8192
+BUCKETS: Final = 4096
 SLOTS: Final = 2048
 
 HOLES: Final = 64
@@ -46,6 +46,7 @@ FLOW: Final = np.dtype(
         ("opened", "i8"),  # a SYN was seen
         ("told", "i8"),  # its first data were reported
         ("heard", "i8"),  # it carried data
+        ("holed", "i8"),  # bytes of it are missing, and not yet acknowledged
         ("app", "i8", (4,)),  # for the protocol's decoder, zero when the connection begins
     ]
 )
@@ -53,16 +54,19 @@ FLOW: Final = np.dtype(
 HALF: Final = np.dtype(
     [
         ("next", "i8"),  # sequence number expected, -1 unknown
-        ("slot", "i8"),  # pool slot with waiting bytes, -1 none
+        ("slot", "i8"),  # pool slot with waiting bytes, 0 none
         ("have", "i8"),  # how many wait
         ("gap", "i8"),  # bytes before the next message are missing
         ("hole", "i8"),  # where the latest missing bytes begin
         ("missing", "i8"),  # how many they are, 0 none
+        ("unseen", "i8"),  # bytes of all holes that nobody acknowledged yet and no late segment filled
+        ("edge", "i8"),  # sequence number behind the latest of them
+        ("since", "i8"),  # ts of the segment that showed it
         ("other", "i8"),  # sequence number that follows on a segment far outside the window, -1 none
         ("recent", "i8"),  # bytes before ``next`` that ``tail`` holds
         ("tail", "u1", (TAIL,)),
         ("skip", "i8"),  # bytes that still belong to a PDU too long to keep, whose head was read
-        ("part", "i8"),  # pool slot in which the protocol's decoder gathers fragments, -1 none
+        ("part", "i8"),  # pool slot in which the protocol's decoder gathers fragments, 0 none
         ("parts", "i8"),  # bytes gathered there
         ("mode", "i8"),  # what the protocol's decoder expects next, 0 a message
         ("mend", "i8"),  # 1 + the hole that is kept, 0 none
@@ -93,7 +97,7 @@ STREAMS: Final = np.dtype(
         ("flows", FLOW, (BUCKETS * WAYS,)),
         ("halves", HALF, (2 * BUCKETS * WAYS,)),  # two for each flow, by direction
         ("holes", HOLE, (HOLES,)),
-        ("pool", "u1", ((SLOTS + HOLES) * SLOT,)),
+        ("pool", "u1", ((1 + SLOTS + HOLES) * SLOT,)),  # the first slot is nobody's
         ("free", "i8", (SLOTS + 1,)),  # stack of free slots; [0] is its height
         ("serial", "i8", (1,)),  # connections numbered so far
     ]
@@ -102,27 +106,25 @@ STREAMS: Final = np.dtype(
 
 
 def clear_streams(streams: Any) -> None:
-    """Make a zeroed STREAMS record ready for use."""
-    streams["halves"]["slot"] = -1
-    streams["halves"]["part"] = -1
+    """Make a zeroed STREAMS record ready for use; pages of connections that never come stay untouched."""
     streams["free"][0] = SLOTS
-    streams["free"][1:] = np.arange(SLOTS)
+    streams["free"][1:] = np.arange(1, SLOTS + 1)
 
 
 @kernel
 def release(streams: Any, half: Any) -> None:
     """Give up the waiting bytes of one direction."""
-    if half.slot >= 0:
+    if half.slot > 0:
         streams.free[0] += 1
         streams.free[streams.free[0]] = half.slot
-        half.slot = -1
+        half.slot = 0
     half.have = 0
 
 
 @kernel
 def gather(streams: Any, half: Any, buf: Any, at: int, end: int) -> bool:
     """Add a fragment to what the protocol's decoder gathers; False (and all given up) without room."""
-    if half.part < 0:
+    if half.part == 0:
         if streams.free[0] == 0:
             return False
         half.part = streams.free[streams.free[0]]
@@ -142,10 +144,10 @@ def gather(streams: Any, half: Any, buf: Any, at: int, end: int) -> bool:
 @kernel
 def drop_parts(streams: Any, half: Any) -> None:
     """Forget the fragments of one direction."""
-    if half.part >= 0:
+    if half.part > 0:
         streams.free[0] += 1
         streams.free[streams.free[0]] = half.part
-        half.part = -1
+        half.part = 0
     half.parts = 0
 
 
@@ -158,6 +160,7 @@ def restart(streams: Any, index: int) -> None:
     flow.opened = 0
     flow.told = 0
     flow.heard = 0
+    flow.holed = 0
     flow.conv = -1
     flow.tcp = -1
     flow.proto = 0
@@ -171,6 +174,7 @@ def restart(streams: Any, index: int) -> None:
         half.gap = 0
         half.skip = 0
         half.missing = 0
+        half.unseen = 0
         half.other = -1
         half.recent = 0
         half.mode = 0
@@ -310,7 +314,7 @@ def remember_tail(half: Any, buf: Any, at: int, end: int, joined: bool) -> None:
 @kernel
 def keep(streams: Any, half: Any, buf: Any, at: int, end: int) -> bool:
     """Add bytes to those that wait; False (and all given up) when there is no room."""
-    if half.slot < 0:
+    if half.slot == 0:
         if streams.free[0] == 0:
             return False
         half.slot = streams.free[streams.free[0]]

@@ -4,7 +4,8 @@ What a device would see is decoded: in-order bytes once. A segment that was ther
 own and marked RETRANSMITTED, so that a replay is visible and moves no state; when its bytes differ from the
 first, the row is marked CONFLICT and the connection gets one of kind 6. A segment that comes after its
 successor is decoded then, marked LATE. One far outside the window is marked GAP and moves nothing until a
-second follows it.
+second follows it. Missing bytes that their receiver acknowledges were on the wire, and only the capture lacks
+them: that gives a row of kind 7.
 """
 
 from __future__ import annotations
@@ -57,7 +58,14 @@ KIND_FIN: Final = 3
 KIND_RST: Final = 4
 KIND_MIDSTREAM: Final = 5
 KIND_CONFLICT: Final = 6
+KIND_UNSEEN: Final = 7
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+
+SETTLED: Final = 20_000_000
+"""ns after a hole from which an acknowledgement counts: frames of several queues come out of order."""
+
+SEGMENT: Final = 1460
+"""Bytes of a full segment on Ethernet: so many missing bytes were at least one frame."""
 
 _RETRANSMITTED = int(Flag.RETRANSMITTED)
 _CONFLICT = int(Flag.CONFLICT)
@@ -72,6 +80,7 @@ _FOREIGN = int(Count.FOREIGN)
 _CONFLICTS = int(Count.CONFLICTS)
 _REORDERED = int(Count.REORDERED)
 _OUTSIDE = int(Count.OUTSIDE)
+_UNSEEN = int(Count.UNSEEN)
 _CUT = int(Count.TRUNCATED)
 _BAD = int(Count.MALFORMED)
 
@@ -117,6 +126,8 @@ def on_tcp(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, wire
     _point_context(memory, flow.client == side, sport, dport)
     size = wire_end - at - header
     _connection_rows(memory, names, index, half, bits, seq, size)
+    if flow.holed and bits & ACK:
+        _acknowledged(memory, names, index, 1 - side, be32(buf, at + 8))
     if size <= 0:
         return FRAMING if flow.proto == 0 and bits & (SYN | FIN | RST) else CLAIMED
     _point_context(memory, flow.master == side, sport, dport)
@@ -199,6 +210,23 @@ def _connection_rows(memory: Any, names: Any, index: int, half: Any, bits: int, 
         _tcp_row(memory, names, index, KIND_FIN, size)
 
 
+@kernel
+def _acknowledged(memory: Any, names: Any, index: int, side: int, upto: int) -> None:
+    """The receiver has everything before ``upto`` (RFC 9293 3.4): was all of it captured?"""
+    flow = memory.streams.flows[index]
+    half = memory.streams.halves[2 * index + side]
+    if half.unseen <= 0 or memory.context.ts - half.since < SETTLED:
+        return
+    if (upto - half.edge) & 0xFFFFFFFF >= 0x80000000:
+        return
+    _tcp_row(memory, names, index, KIND_UNSEEN, half.unseen)
+    row = memory.messages[memory.cursor[0] - 1]
+    row.count = (half.unseen + SEGMENT - 1) // SEGMENT
+    memory.counters[_UNSEEN] += row.count
+    half.unseen = 0
+    flow.holed = memory.streams.halves[2 * index + 1 - side].unseen > 0
+
+
 @inlined
 def _data(
     memory: Any,
@@ -231,6 +259,7 @@ def _data(
         _point_context(memory, flow.master == context.side, context.sport, context.dport)
     if verdict == 7:
         missing, half.missing = half.missing, 0
+        half.unseen = max(half.unseen - missing, 0)
         if half.mend > 0:  # what fills the hole is news, the rest is not read again
             verdict = 5
             seq = (seq + skip) & 0xFFFFFFFF
@@ -239,6 +268,8 @@ def _data(
             end = min(end, wire_end)
         else:
             verdict = 3
+    elif verdict == 3 or verdict == 5:
+        half.unseen = max(half.unseen - (wire_end - at), 0)
     if verdict == 3:
         counters[_RETRANSMISSIONS] += 1
         context.flags |= np.int64(_RETRANSMITTED)
@@ -256,6 +287,11 @@ def _data(
     elif verdict == 2:
         counters[_GAPS] += 1
         half.gap = 1
+        if half.missing > 0:
+            half.unseen += half.missing
+            half.edge = seq
+            half.since = context.ts
+            flow.holed = 1
         drop_parts(memory.streams, half)
         half.dull = half.skip >= half.missing > 0
     if in_order and flow.proto != TLS:
@@ -323,7 +359,7 @@ def _begin_anew(
         half.skip -= half.missing
         return False
     kept = proto != 0 and open_hole(memory.streams, which, memory.context.ts, buf, at, end, whole)
-    if half.slot >= 0:
+    if half.slot > 0:
         memory.counters[_LOST_WAITING] += 1
         release(memory.streams, half)
     half.skip = 0

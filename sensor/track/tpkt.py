@@ -118,7 +118,7 @@ def _data(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, last:
     missing = flow.app[context.side] >> 32
     before = flow.app[context.side] & 0xFFFFFFFF
     context.flags |= np.int64(_REASSEMBLED)
-    if half.part >= 0:
+    if half.part > 0:
         _message(memory, names, pool, base, base + half.parts, min(size + before, 0x7FFFFFFF), missing == 0)
     else:
         _cotp(memory, names, DT, size, False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from rule_bench import Rule, at
-from synthetic import FakeNames, i_frame, message, piece, s_frame
+from synthetic import SECOND, START, FakeNames, i_frame, message, piece, s_frame
 from test_goose_rules import beat, goose
 from test_sv_rules import Streams
 
@@ -21,6 +21,8 @@ from detectors.rules.goose import GooseRules
 from detectors.rules.iec104 import Iec104Rules
 from detectors.rules.modbus import ModbusRules
 from detectors.rules.sv import SvRules
+from detectors.rules.tcp import TcpRules
+from grid_profiles.loader import NATIVE_IDS
 from grid_profiles.vocabulary import Flag, Role
 from sensor.engines import open_engine
 from sensor.pipeline import detect, learn
@@ -166,3 +168,62 @@ def test_old_losses_are_forgotten_one_by_one() -> None:
         losses.see(cut)
     begin, end = piece([], 0).start, piece([], 99).end
     assert losses.between(begin, end) == 3
+
+
+def lacking(connections: int, seconds: float = 2.5, count: int = 2) -> list[Any]:
+    """Rows about acknowledged bytes that were not captured, one of each connection."""
+    return [
+        message(seconds, proto=NATIVE_IDS["tcp"], kind=7, stream=number, count=count, size=100)
+        for number in range(connections)
+    ]
+
+
+def gap(seconds: float) -> Finding:
+    ts = START + round(seconds * SECOND)
+    return Finding(ts, "x", "y", WARNING, Reading.ATTACK, -1, -1, -1, -1, summary="a gap")
+
+
+@pytest.mark.parametrize(("connections", "reading"), [(1, "attack"), (2, "attack"), (3, "visibility")])
+def test_holes_of_one_connection_explain_nothing(connections: int, reading: str) -> None:
+    losses = Losses()
+    losses.see(piece(lacking(connections), 2))
+    finding = losses.weigh(gap(3), START, missing=5)
+    assert (finding.reading, finding.level) == (reading, NOTICE if connections == 3 else WARNING)
+    assert ("lacks 6 acknowledged frames of 3 connections" in finding.summary) == (connections == 3)
+
+
+def test_holes_explain_no_more_than_they_are_and_not_for_ever() -> None:
+    losses = Losses()
+    losses.see(piece(lacking(3), 2))
+    for missing, second, lowered in ((6, 3, True), (7, 3, False), (1, 61, True), (1, 63, False)):
+        finding = losses.weigh(gap(second), START, missing)
+        assert (finding.level == NOTICE) == lowered
+
+
+def polled(servers: int, lost: int) -> list[f.Stamped]:
+    """A master polls; every tenth request to the first ``lost`` servers was not captured."""
+    frames: list[f.Stamped] = []
+    for server in range(servers):
+        made = f.Talk("10.0.0.1", f"10.0.0.{10 + server}", 502, sport=40_000 + server)
+        made.open(at(0))
+        for n in range(30):
+            made.client(at(1 + n), f.modbus_adu(n, 1, f.mb_read(3, 0, 2)))
+            if n % 10 == 5 and server < lost:
+                made.frames.pop()
+            made.server(at(1.2 + n), f.modbus_adu(n, 1, f.mb_read_response(3, [1, 2])))
+        frames += made.frames
+    return sorted(frames)
+
+
+@pytest.mark.parametrize(("lost", "told"), [(0, False), (2, False), (3, True), (4, True)])
+def test_a_mirror_that_loses_frames_is_told(tmp_path: Path, lost: int, told: bool) -> None:
+    path = tmp_path / "mirror.pcap"
+    f.write_pcap(path, polled(4, lost))
+    every = [findings(path, TcpRules, batch) for batch in (1, 7, 1 << 16)]
+    assert every[0] == every[1] == every[2]
+    assert {(one.rule, one.level, one.reading) for one in every[0]} == (
+        {("frames-unseen", INFO, Reading.VISIBILITY)} if told else set()
+    )
+    decoded = open_engine([path], "native")
+    list(decoded)
+    assert any("the capture lacks" in note for note in decoded.notes) == bool(lost)

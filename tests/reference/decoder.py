@@ -11,7 +11,9 @@ from tests.reference.rows import CLIENT, PEER, PUBLISHER, SERVER, Message, Point
 
 PORTS = {502: "modbus", 2404: "iec104"}
 MAX_FRAME = 66_000
-SYN_ROW, SYNACK_ROW, FIN_ROW, RST_ROW, MIDSTREAM_ROW, CONFLICT_ROW = 1, 2, 3, 4, 5, 6
+SYN_ROW, SYNACK_ROW, FIN_ROW, RST_ROW, MIDSTREAM_ROW, CONFLICT_ROW, UNSEEN_ROW = 1, 2, 3, 4, 5, 6, 7
+SETTLED = 20_000_000
+SEGMENT = 1460
 
 
 @dataclass
@@ -154,6 +156,8 @@ class Reference:
         self._point_of_view(seg, connection.opener == side)
         half = connection.halves[side]
         self._connection_rows(connection, half, seg)
+        if seg.flags & streams.ACK:
+            self._acknowledged(connection.halves[1 - side], seg.ack)
         if seg.sent <= 0:
             return
         self._point_of_view(seg, connection.master == side)
@@ -188,6 +192,16 @@ class Reference:
         elif seg.flags & streams.FIN:
             self._tell(FIN_ROW, seg.sent)
 
+    def _acknowledged(self, half: streams.Half, upto: int) -> None:
+        """Missing octets that the receiver has."""
+        if not half.unseen or self._now.ts - half.since < SETTLED:
+            return
+        if (upto - half.edge) % streams.WRAP >= streams.WRAP // 2:
+            return
+        self._tell(UNSEEN_ROW, half.unseen)
+        self._out[-1].count = -(-half.unseen // SEGMENT)
+        half.unseen = 0
+
     def _tell(self, kind: int, size: int) -> None:
         row = self._row("tcp", (self._now.client, self._now.server, self._now.port, "", 0))
         row.kind, row.size = kind, size
@@ -208,9 +222,12 @@ class Reference:
             self._point_of_view(seg, connection.opener == side)
             self._tell(CONFLICT_ROW, seg.sent)
             self._point_of_view(seg, connection.master == side)
+        if verdict in (streams.REPEATED, streams.LATE):
+            half.unseen = max(half.unseen - seg.sent, 0)
         if verdict == streams.COVERS:
             missing = half.hole[1] if half.hole else 0
             half.hole = None
+            half.unseen = max(half.unseen - missing, 0)
             if half.kept:
                 verdict, start = streams.LATE, (start + old) % streams.WRAP
                 data = data[:missing]
@@ -240,6 +257,9 @@ class Reference:
         """Behind missing octets."""
         begin, missing = half.hole or (0, 0)
         half.gap = True
+        if missing:
+            half.unseen += missing
+            half.edge, half.since = (begin + missing) % streams.WRAP, self._now.ts
         half.kept = None
         half.dull = half.skip >= missing > 0
         if half.dull:

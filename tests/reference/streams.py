@@ -27,6 +27,7 @@ class Segment:
     sport: int
     dport: int
     seq: int
+    ack: int
     flags: int
     payload: bytes
     sent: int
@@ -112,6 +113,9 @@ class Half:
     hole: tuple[int, int] | None = None  # first sequence number and length of what is missing
     other: int | None = None  # what would follow on a segment outside the window
     tail: bytes = b""  # last octets before ``next``
+    unseen: int = 0  # octets of holes that were neither filled nor acknowledged
+    edge: int = 0  # sequence number behind the latest of these holes
+    since: int = 0  # when it was seen
 
 
 @dataclass
@@ -131,11 +135,11 @@ def segment(data: bytes, sent: int) -> Segment | None:
     """The TCP header in ``data``, ``sent`` octets on the wire; None when there is no whole one."""
     if min(len(data), sent) < 20:
         return None
-    sport, dport, seq, _, offset, flags = struct.unpack_from("!HHIIBB", data)
+    sport, dport, seq, ack, offset, flags = struct.unpack_from("!HHIIBB", data)
     header = (offset >> 4) * 4
     if header < 20 or header > sent:
         return None
-    return Segment(sport, dport, seq, flags, data[header:sent], sent - header)
+    return Segment(sport, dport, seq, ack, flags, data[header:sent], sent - header)
 
 
 class Connections:

@@ -349,6 +349,53 @@ def test_other_bytes_for_the_same_place() -> None:
     assert [row.kind for row in messages(every, "tcp")][-1] == 6
 
 
+def seen(*kept: int, acked: int = 3, after: int = S, again: bool = False) -> list[tuple[int, int, int]]:
+    """(frame, size, count) of the rows about unseen bytes, of three requests of which some were captured.
+
+    ``acked``: how many the server got; ``again``: it says so a second time.
+    """
+    wild = talk(502)
+    for number in range(3):
+        if number == acked:  # the network lost the rest: the server goes on acknowledging what it has
+            wild.ack(S + after, 1)
+        wild.client(S + number, READ)
+    if acked == 3:
+        wild.ack(S + after, 1)
+    if again:
+        wild.ack(S + 2 * after, 1)
+    sent = [number for number, (_, data) in enumerate(wild.frames) if len(data) > 60]
+    answers = [number for number in range(sent[0], len(wild.frames)) if number not in sent]
+    order = [*range(sent[0]), *(sent[number] for number in kept), *answers]
+    assert answers
+    frames = [wild.frames[number] for number in order]
+    native = Native()
+    native.feed(shots(frames))
+    rows = [row for row in messages(decode(frames), "tcp") if row.kind == 7]
+    assert native.counters["unseen"] == sum(row.count for row in rows)
+    assert all(row.src == B for row in rows)
+    return [(row.frame, row.size, row.count) for row in rows]
+
+
+def test_bytes_that_the_receiver_has_and_the_capture_lacks() -> None:
+    assert seen(0, 2) == [(6, len(READ), 1)]
+    assert seen(0, 2, again=True) == [(6, len(READ), 1)]
+    assert seen(0, 1, 2) == []
+    assert seen(0, 1) == []  # nothing came behind it: there may have been an end
+
+
+def test_bytes_that_nobody_acknowledged_were_lost_on_their_way() -> None:
+    assert seen(0, 2, acked=1) == []
+
+
+def test_a_hole_that_was_filled_is_none() -> None:
+    assert seen(0, 2, 1) == []
+
+
+def test_frames_of_several_queues_may_come_out_of_order() -> None:
+    assert seen(0, 2, after=10_000_000) == []
+    assert seen(0, 2, after=15_000_000, again=True) == [(7, len(READ), 1)]
+
+
 def moved(parts: list[bytes], order: list[int], port: int = 2404, gap: int = 1000) -> f.Talk:
     """Segments of one side, captured in another order than they were sent; those left out are lost."""
     begins = [sum(map(len, parts[:number])) for number in range(len(parts))]
