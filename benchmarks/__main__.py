@@ -22,6 +22,7 @@ from rich.table import Table
 from benchmarks.generate import KINDS
 from benchmarks.mix import FAMILIES, NATIVE, write_mix
 from benchmarks.peers import installed
+from benchmarks.stages import learn_apart
 
 SLOW = {"pyshark": 2_000, "pyshark_json": 10_000}
 """Packets for stages that would take minutes; rates are per packet, start-up is small beside them."""
@@ -49,18 +50,13 @@ def main(mixes: tuple[str, ...], packets: int, tshark_packets: int, runs: int, a
         _show(mix, rows)
 
 
-def _learn(learning: Path, baseline: Path) -> None:
-    command = [sys.executable, "-m", "sensor", "learn", str(learning), "-o", str(baseline)]
-    subprocess.run([*command, "--engine", "native"], check=True, stdout=subprocess.DEVNULL)
-
-
 def _write_made_up(folder: Path, packets: int, tshark_packets: int, mix: str) -> dict[str, list[str]]:
     """Arguments of each stage for a generated mix; the baseline is learned from the first part of it."""
     large, small, learning, baseline = (folder / n for n in ("large.pcap", "small.pcap", "learn.pcap", "b"))
     KINDS[mix](large, packets)
     KINDS[mix](small, tshark_packets)
     KINDS[mix](learning, max(packets // 4, 50_000))
-    _learn(learning, baseline)
+    learn_apart(learning, baseline)
     arguments = {stage: [str(large)] for stage in ("read", "native", "aggregate", *installed())}
     arguments["detect"] = [str(large), str(baseline)]
     arguments["tshark_fields"] = [str(small)]
@@ -75,7 +71,7 @@ def _write_mixes(folder: Path, packets: int, tshark_packets: int, mix: str) -> d
     learning = folder / "learn.pcap"
     write_mix(learning, NATIVE, 20_000)
     baseline = folder / "site.baseline"
-    _learn(learning, baseline)
+    learn_apart(learning, baseline)
     arguments = {stage: [str(large)] for stage in ("read", "native", "aggregate")}
     arguments["detect"] = [str(large), str(baseline)]
     for stage in HUNDRED_THOUSAND:

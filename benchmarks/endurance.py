@@ -2,7 +2,8 @@
 
 ``loop``: the substation mix over and over on one clock, through decoding and detection with a baseline of
 the same traffic. ``flood``: the same with one frame of four from an address that nobody ever used before.
-Prints a JSON line every so many packets: packets, alerts, resident and peak memory in MiB.
+Learning runs in a process of its own, as in a station. Prints a JSON line every so many packets: packets,
+alerts, resident and peak memory in MiB; the frames in memory, which a sensor has not, are told first.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.generate import merge as generate
 from benchmarks.generate import substation, write_substation
+from benchmarks.stages import learn_apart
 from sensor.frames import FrameBatch
 from sensor.messages import MessageBatch
 from sensor.names import Names
@@ -27,6 +31,7 @@ from sensor.native import NativeEngine
 PIECE = 250_000
 """Packets that are made once and then come again and again."""
 
+LEARNED = 1_500_000
 REPORT = 5_000_000
 IP_SOURCE, IP_TYPE = 26, 12
 
@@ -34,6 +39,8 @@ IP_SOURCE, IP_TYPE = 26, 12
 def looped(packets: int) -> Iterator[FrameBatch]:
     """The mix, ``packets`` frames of it; the clock goes on from lap to lap."""
     pieces = list(generate(substation(), PIECE))
+    octets = sum(sum(column.nbytes for column in _columns(piece)) for piece in pieces)
+    print(json.dumps({"frames_mib": round(octets / 2**20, 1)}), flush=True)
     lap = int(pieces[-1].ts[-1] - pieces[0].ts[0]) + 1_000_000
     done, shift = 0, 0
     while done < packets:
@@ -52,6 +59,10 @@ def looped(packets: int) -> Iterator[FrameBatch]:
             if done >= packets:
                 return
         shift += lap
+
+
+def _columns(piece: FrameBatch) -> list[npt.NDArray[Any]]:
+    return [piece.data, piece.offset, piece.caplen, piece.wirelen, piece.ts, piece.link, piece.number]
 
 
 def flooded(packets: int) -> Iterator[FrameBatch]:
@@ -104,14 +115,14 @@ def _tell(packets: int, begin: float, **more: object) -> None:
 def main(kind: str, packets: int) -> None:
     """Run and report."""
     from grid_profiles.loader import load_registry
-    from sensor.engines import open_engine
-    from sensor.pipeline import Detection, learn
+    from sensor.cli.baseline import load
+    from sensor.pipeline import Detection
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "learn.pcap"
-        write_substation(path, 1_500_000)
-        decoded = open_engine([str(path)], "native")
-        baseline = learn(decoded, decoded.names)
+        learning, path = Path(folder) / "learn.pcap", Path(folder) / "site.baseline"
+        write_substation(learning, LEARNED)
+        learn_apart(learning, path)
+        baseline = load(path)
     names = Names(load_registry())
     detection = Detection(names, baseline)
     begin = time.perf_counter()

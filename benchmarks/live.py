@@ -25,6 +25,7 @@ from rich.table import Table
 
 from benchmarks.generate import KINDS
 from benchmarks.mix import NATIVE, write_mix
+from benchmarks.stages import learn_apart
 from tests.live import wire
 
 STAGES = ("ring", "decode", "detect")
@@ -75,8 +76,7 @@ def _prepare(folder: Path, kind: str, learn: bool) -> tuple[Path, Path]:
         KINDS[kind](mix, MADE_UP)
         KINDS[kind](learning, MADE_UP // 2)
     if learn:
-        command = [sys.executable, "-m", "sensor", "learn", str(learning), "-o", str(baseline)]
-        subprocess.run([*command, "--engine", "native"], check=True, stdout=subprocess.DEVNULL)
+        learn_apart(learning, baseline)
     return mix, baseline
 
 

@@ -19,6 +19,12 @@ from benchmarks import peers
 from grid_profiles.loader import load_registry
 
 
+def learn_apart(learning: Path, baseline: Path) -> None:
+    """Learn a baseline in a process of its own, whose memory is not ours."""
+    command = [sys.executable, "-m", "sensor", "learn", str(learning), "-o", str(baseline)]
+    subprocess.run([*command, "--engine", "native"], check=True, stdout=subprocess.DEVNULL)
+
+
 def read(path: str) -> int:
     """Frames into batches."""
     from sensor.capture.pcapfile import CaptureFile

@@ -36,10 +36,21 @@ if TYPE_CHECKING:
 
 ENGINES: Final = ("auto", "native", "tshark")
 BATCH: Final = 65_536
+DENSE: Final = 16_384
+"""Frames decoded at once where many are messages: rows that fit the cache are copied and freed fast."""
+
+DENSITY: Final = 0.25
+"""Messages per frame from which on that is done; samples and GOOSE repetitions have far fewer."""
+
 LIVE_NOTE: Final = (
     "live, native decoders only: there is no tshark; what only it reads is counted, not decoded. "
     "sudo apt-get install tshark"
 )
+
+
+def _rest(frames: FrameBatch, first: int) -> FrameBatch:
+    """Frames from ``first`` on, with what the batch says about the time behind them."""
+    return replace(frames.take(slice(first, None)), clock=frames.clock, lost_after=frames.lost_after)
 
 
 class _Foreign(Protocol):
@@ -94,6 +105,7 @@ class Decoded:
         self.first: int | None = None
         self.last = 0
         self._undecoded = 0
+        self._dense = False
         self._decoded_natively = [
             profile.id for profile in registry.profiles if profile.native and profile.tshark is not None
         ]
@@ -125,13 +137,12 @@ class Decoded:
     def _file(self, file: FrameSource) -> Iterator[MessageBatch]:
         foreign = self._foreign(file)
         try:
-            for frames in file.batches(max_frames=self.batch):
+            for frames in self._pieces(file):
                 if not len(frames):
                     yield MessageBatch.empty(frames.clock, frames.lost_after)
                     self._report(file.position, 1.0)
                     continue
-                native = self.native.decode(frames)
-                self._clock(frames.ts)
+                native = self._decode(frames)
                 rows, foreign = self._rows_upto(foreign, int(frames.number[-1]))
                 unclaimed = frames.number[self.native.open]
                 merged = self._merge(native, rows)
@@ -149,7 +160,7 @@ class Decoded:
         if self.engine == "auto":
             self._start_beside()
         try:
-            for frames in source.batches(max_frames=self.batch):
+            for frames in self._pieces(source):
                 yield self._native_batch(frames)
                 self._report(source.position, 1.0)
                 clock = int(frames.ts.max()) if len(frames) else frames.clock
@@ -165,8 +176,7 @@ class Decoded:
     def _native_batch(self, frames: FrameBatch) -> MessageBatch:
         if not len(frames):
             return MessageBatch.empty(frames.clock, frames.lost_after)
-        native = self.native.decode(frames)
-        self._clock(frames.ts)
+        native = self._decode(frames)
         if self.beside is None:
             self._undecoded += int(self.native.open.sum())
             return native
@@ -175,6 +185,21 @@ class Decoded:
             frames.take(unclaimed), self.native.open[unclaimed], (native.messages, native.points)
         )
         return replace(native, messages=messages, points=points)
+
+    def _pieces(self, source: FrameSource) -> Iterator[FrameBatch]:
+        """Batches of a source, cut smaller while the traffic is dense."""
+        for frames in source.batches(max_frames=self.batch):
+            step = DENSE if self._dense else self.batch
+            last = len(frames) - step
+            for first in range(0, last, step):
+                yield frames.take(slice(first, first + step))
+            yield frames if last <= 0 else _rest(frames, -(-last // step) * step)
+
+    def _decode(self, frames: FrameBatch) -> MessageBatch:
+        native = self.native.decode(frames)
+        self._dense = len(native.messages) > DENSITY * len(frames)
+        self._clock(frames.ts)
+        return native
 
     def _start_beside(self) -> None:
         from sensor.capture.tshark_process import find_tshark

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grid_profiles.vocabulary import MESSAGE, POINT
+from sensor import engines
 from sensor.engines import open_engine
 from sensor.errors import CaptureError, UsageError
 from sensor.frames import FILE_SHIFT
@@ -37,6 +38,21 @@ def test_batch_size_changes_nothing(tmp_path: Path, batch: int) -> None:
     whole = join_rows([(b.messages, b.points) for b in open_engine([path], "native")])
     cut = join_rows([(b.messages, b.points) for b in open_engine([path], "native", batch=batch)])
     assert [part.tobytes() for part in cut] == [part.tobytes() for part in whole]
+
+
+@pytest.mark.parametrize("frames", [6, 7, 8, 13, 14, 20])
+def test_batches_of_dense_traffic_are_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
+    path = capture(tmp_path)
+    whole = [(b.messages, b.points) for b in open_engine([path], "native")]
+    monkeypatch.setattr(engines, "DENSE", 6)
+    batches = list(open_engine([path], "native", batch=frames))
+    sizes = [len(batch.frame_ts) for batch in batches]
+    assert sum(sizes) == 44
+    assert max(sizes[1:]) <= 6  # the first is not yet known to be dense
+    cut = [(b.messages, b.points) for b in batches]
+    assert [part.tobytes() for part in join_rows(cut)] == [part.tobytes() for part in join_rows(whole)]
 
 
 def test_counts_and_clock(tmp_path: Path) -> None:
