@@ -12,7 +12,7 @@ import numpy as np
 from grid_profiles.vocabulary import Flag
 from sensor.jit import kernel
 from sensor.track.state import COAP, ROLE_CLIENT, ROLE_PEER, add_point, conversation, open_row
-from sensor.track.table import intern
+from sensor.track.table import intern_spare
 from sensor.track.transactions import recall, remember
 from sensor.wire.coap import (
     FORMAT,
@@ -106,14 +106,14 @@ def _finish(memory: Any, names: Any, buf: Any, end: int, row: Any, talk: Any, wh
     else:
         row.role = context.role
     row.conv = conversation(memory, names, COAP, context.client, context.server, context.port, 0, 0)
-    text = intern(names.texts, memory.text, 0, where[PATH_LENGTH])
+    text = intern_spare(names.texts, memory.text, 0, where[PATH_LENGTH])
     if where[TOKEN_LENGTH] > 0 and row.kind < 192:
         text = _exchange(memory, buf, row, talk, request, text)
     if text > 0:
         row.point = text
         row.name = text
     if where[HOST] >= 0:
-        row.ident = intern(names.texts, buf, where[HOST], where[HOST_LENGTH])
+        row.ident = intern_spare(names.texts, buf, where[HOST], where[HOST_LENGTH])
     if where[PAYLOAD] >= 0 and where[FORMAT] <= 0 and whole:
         row.value = text_number(buf, where[PAYLOAD], end)
         if text > 0 and row.value == row.value:

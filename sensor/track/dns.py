@@ -9,7 +9,7 @@ import numpy as np
 from grid_profiles.vocabulary import Flag
 from sensor.jit import kernel
 from sensor.track.state import DNS, ROLE_CLIENT, ROLE_SERVER, conversation, open_row
-from sensor.track.table import intern
+from sensor.track.table import intern_spare
 from sensor.wire.dns import ANSWER, HEADER, UPDATE, dns_whole, put_name
 from sensor.wire.octets import be16
 
@@ -57,9 +57,9 @@ def emit_dns(
 def _question(memory: Any, names: Any, buf: Any, at: int, end: int, row: Any, cut: bool) -> None:
     used = put_name(memory.text, buf, at, at + HEADER, end)
     if used > 0:
-        row.name = intern(names.texts, memory.text, 0, used)
+        row.name = intern_spare(names.texts, memory.text, 0, used)
     elif used == 0:
-        row.name = intern(names.texts, ROOT, 0, len(ROOT))
+        row.name = intern_spare(names.texts, ROOT, 0, len(ROOT))
     elif not cut:
         row.flags |= np.uint32(_MALFORMED)
     if row.name:

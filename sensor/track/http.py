@@ -17,7 +17,7 @@ from sensor.track.holes import drop_hole
 from sensor.track.sides import as_client, as_server
 from sensor.track.state import HTTP, Count, conversation, open_row
 from sensor.track.streams import release
-from sensor.track.table import ARENA, CAPACITY, intern
+from sensor.track.table import intern_spare
 from sensor.track.transactions import recall, remember, request_key
 from sensor.wire.http import (
     AGENT,
@@ -124,7 +124,7 @@ def _message(memory: Any, names: Any, buf: Any, at: int, end: int) -> None:
         as_client(context)
     row.role = context.role
     row.conv = conversation(memory, names, HTTP, context.client, context.server, context.port, 0, 0)
-    row.ident = _text(names.texts, buf, where[AGENT], where[AGENT_END] - where[AGENT])
+    row.ident = intern_spare(names.texts, buf, where[AGENT], where[AGENT_END] - where[AGENT])
     if where[LENGTH] >= 0:
         row.count = min(where[LENGTH], MOST)
     if bits & BAD:
@@ -186,20 +186,6 @@ def _find(buf: Any, at: int, end: int, octet: int) -> int:
 
 
 @kernel
-def _text(texts: Any, buf: Any, at: int, size: int) -> int:
-    """Number of a text; new ones only while the table is not half full.
-
-    Who asks a server for thousands of pages must not take their names from other protocols.
-    """
-    meta = texts.meta
-    capacity, arena = meta[CAPACITY], meta[ARENA]
-    meta[CAPACITY], meta[ARENA] = capacity // 2, arena // 2
-    ident = intern(texts, buf, at, size)
-    meta[CAPACITY], meta[ARENA] = capacity, arena
-    return ident
-
-
-@kernel
 def _name(memory: Any, names: Any, buf: Any, row: Any) -> None:
     """Path without its query, and host with path; a user's name and password in a target are left out."""
     where = memory.where
@@ -216,14 +202,14 @@ def _name(memory: Any, names: Any, buf: Any, row: Any) -> None:
             # absolute form: what Host says does not count (RFC 9112 3.2.2)
             at = _find(buf, begin + 2, stop, SLASH)
             host, host_end = _behind_user(buf, begin + 2, at), at
-    path = _text(names.texts, buf, at, stop - at)
+    path = intern_spare(names.texts, buf, at, stop - at)
     if path > 0:
         row.point = path
     used = np.int64(0)
     if host >= 0:
         used = put_octets(memory.text, used, buf, host, host_end)
     used = put_octets(memory.text, used, buf, at, stop)
-    row.name = _text(names.texts, memory.text, 0, used)
+    row.name = intern_spare(names.texts, memory.text, 0, used)
 
 
 @kernel

@@ -9,7 +9,7 @@ import numpy as np
 from grid_profiles.vocabulary import Flag
 from sensor.jit import kernel
 from sensor.track.state import MQTT, add_point, conversation, open_row
-from sensor.track.table import intern
+from sensor.track.table import intern_spare
 from sensor.track.transactions import recall, remember, request_key
 from sensor.wire.decimal import text_number
 from sensor.wire.mqtt import CONNECT, PUBLISH, parse_mqtt
@@ -30,16 +30,16 @@ def emit_mqtt(memory: Any, names: Any, buf: Any, at: int, end: int) -> None:
     again = row.flags & np.uint32(_RETRANSMITTED) != 0
     if not again:
         flow.app[0] = where[6]
-    topic = intern(names.texts, buf, where[0], where[1]) if where[0] >= 0 else np.int64(0)
+    topic = intern_spare(names.texts, buf, where[0], where[1]) if where[0] >= 0 else np.int64(0)
     if row.kind == PUBLISH and where[7] > 0:
         topic = _alias(memory, row, where[7], topic, again)
     if topic > 0:
         row.point = topic
         row.name = topic
     elif row.kind == CONNECT and where[2] >= 0:
-        row.name = intern(names.texts, buf, where[2], where[3])
+        row.name = intern_spare(names.texts, buf, where[2], where[3])
     if where[4] >= 0:
-        row.ident = intern(names.texts, buf, where[4], where[5])
+        row.ident = intern_spare(names.texts, buf, where[4], where[5])
     if row.kind == PUBLISH and where[3] > 0:
         if end - at >= context.pdu:
             row.value = text_number(buf, where[2], where[2] + where[3])

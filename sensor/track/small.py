@@ -24,7 +24,7 @@ from sensor.track.state import (
     conversation,
     open_row,
 )
-from sensor.track.table import intern
+from sensor.track.table import intern_spare
 from sensor.wire.arp import HEADER as ARP_HEADER
 from sensor.wire.arp import arp_addresses
 from sensor.wire.ntp import CONTROL, PRIVATE, SHORTEST, TRANSMIT, ntp_time
@@ -53,11 +53,11 @@ def emit_arp(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int
     station, sender, target, whole = arp_addresses(buf, at, end)
     text = memory.text
     if station >= 0:
-        row.ident = intern(names.texts, text, 0, put_mac(text, 0, buf, station))
+        row.ident = intern_spare(names.texts, text, 0, put_mac(text, 0, buf, station))
     if sender >= 0:
-        row.name = intern(names.texts, text, 0, put_ipv4(text, 0, buf, sender))
+        row.name = intern_spare(names.texts, text, 0, put_ipv4(text, 0, buf, sender))
     if target >= 0:
-        row.point = intern(names.texts, text, 0, put_ipv4(text, 0, buf, target))
+        row.point = intern_spare(names.texts, text, 0, put_ipv4(text, 0, buf, target))
     if not whole:
         row.flags |= np.uint32(_TRUNCATED if wire_end > end else _MALFORMED)
     return True
@@ -131,7 +131,7 @@ def _igmp(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int) -
         group = at + 12 if be16(buf, at + 6) else np.int64(-1)
     if group >= 0:
         if group + 4 <= end:
-            row.point = intern(names.texts, memory.text, 0, put_ipv4(memory.text, 0, buf, group))
+            row.point = intern_spare(names.texts, memory.text, 0, put_ipv4(memory.text, 0, buf, group))
         else:
             row.flags |= np.uint32(_TRUNCATED if wire_end > end else _MALFORMED)
     return True
@@ -165,7 +165,7 @@ def emit_ntp(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: int
         row.cause = np.int64(buf[at + 1])
         if end - at >= 16:
             used = put_hex_octets(memory.text, 0, buf, at + 12, at + 16)
-            row.name = intern(names.texts, memory.text, 0, used)
+            row.name = intern_spare(names.texts, memory.text, 0, used)
             row.point = row.name
         if end - at >= NTP_HEADER:
             row.value = ntp_time(buf, at + TRANSMIT)

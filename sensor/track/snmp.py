@@ -9,7 +9,7 @@ import numpy as np
 from grid_profiles.vocabulary import Flag
 from sensor.jit import kernel
 from sensor.track.state import ROLE_CLIENT, ROLE_PEER, ROLE_SERVER, SNMP, conversation, open_row
-from sensor.track.table import intern
+from sensor.track.table import intern_spare
 from sensor.wire.snmp import (
     ENCRYPTED,
     FIRST,
@@ -61,7 +61,7 @@ def emit_snmp(
     if kind == ENCRYPTED:
         row.flags |= np.uint32(_ENCRYPTED)
     if where[FIRST] >= 0:
-        row.name = intern(
+        row.name = intern_spare(
             names.texts, memory.text, 0, put_oid(memory.text, buf, where[FIRST], where[FIRST_END])
         )
         if row.name:

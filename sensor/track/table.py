@@ -102,6 +102,21 @@ def intern(table: Any, buf: Any, start: int, length: int) -> int:
     return np.int64(ident)
 
 
+@kernel
+def intern_spare(table: Any, buf: Any, start: int, length: int) -> int:
+    """As :func:`intern`, but new ones only while the table is not half full.
+
+    For what anybody may make up without end (names asked for, paths, topics): it must not take the names of
+    relays and data sets.
+    """
+    meta = table.meta
+    capacity, arena = meta[4], meta[5]
+    meta[4], meta[5] = capacity // 2, arena // 2
+    ident = intern(table, buf, start, length)
+    meta[4], meta[5] = capacity, arena
+    return ident
+
+
 def lookup(table: Any, ident: int) -> bytes:
     """Bytes of one number; ``b""`` for EMPTY, FULL and numbers never given."""
     if ident <= FULL or ident >= int(table["meta"][COUNT]):

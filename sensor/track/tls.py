@@ -11,7 +11,7 @@ from grid_profiles.vocabulary import Flag
 from sensor.jit import kernel
 from sensor.track.state import TLS, conversation, open_row
 from sensor.track.streams import drop_parts, release
-from sensor.track.table import intern
+from sensor.track.table import intern_spare
 from sensor.wire.tls import (
     ALERT,
     APPLICATION,
@@ -64,9 +64,9 @@ def emit_tls(memory: Any, names: Any, buf: Any, at: int, end: int) -> None:
         if message >= 0:
             row.kind = 256 + message
             begin, size = certificate_name(buf, at, end)
-            row.ident = intern(names.texts, buf, begin, size)
+            row.ident = intern_spare(names.texts, buf, begin, size)
         if message == CLIENT_HELLO:
             begin, size = server_name(buf, at, end)
-            row.name = intern(names.texts, buf, begin, size)
+            row.name = intern_spare(names.texts, buf, begin, size)
             if row.name:
                 row.point = row.name

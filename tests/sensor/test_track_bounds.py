@@ -7,9 +7,11 @@ import struct
 import numpy as np
 import pytest
 
+from grid_profiles.vocabulary import ANY_POINT
 from sensor.frames import FrameBatch
 from sensor.names import TABLE_FULL, Limits
 from tests.lab import frames as f
+from tests.lab.background import dns_query
 from tests.reference.rows import Message
 from tests.reference.run import Native, Shot, frame_batch, shots
 
@@ -107,6 +109,28 @@ def test_names_that_do_not_fit_are_shown_as_such() -> None:
     assert rows[-1].src == TABLE_FULL
     assert rows[-1].conv[0] == TABLE_FULL
     assert native.names.counters()["endpoints_refused"] > 0
+
+
+MAC, NOBODY = "02:00:00:00:00:01", "00:00:00:00:00:00"
+MADE_UP = {
+    "dns": lambda n: f.udp_frame("10.0.0.1", "10.0.0.53", 40_000, 53, dns_query(n, f"host{n}.example")),
+    "arp": lambda n: f.eth(
+        "ff:ff:ff:ff:ff:ff", MAC, f.ETH_ARP, f.arp(1, MAC, "10.0.0.1", NOBODY, f"10.{n >> 8}.{n & 255}.9")
+    ),
+}
+
+
+@pytest.mark.parametrize("proto", MADE_UP)
+def test_a_flood_of_names_leaves_room_for_those_of_relays(proto: str) -> None:
+    native = Native(Limits(texts=2000))
+    rows = native.feed([Shot(number * S, MADE_UP[proto](number)) for number in range(3000)])
+    assert len(rows) == 3000
+    assert native.names.counters()["texts"] <= 1000
+    assert native.names.counters()["texts_refused"] > 1000
+    late = "RELAY9LD0/LLN0$GO$late"
+    pdu = f.goose_pdu(late, 2000, "RELAY9LD0/LLN0$late", "late", 4000 * S, 1, 0, [f.g_bool(True)])
+    goose = native.feed([Shot(4000 * S, f.goose_frame("01:0c:cd:01:00:09", MAC, 9, pdu))])
+    assert [row.point for row in goose] == [(late, ANY_POINT)]
 
 
 def test_unanswered_requests_are_bounded() -> None:
