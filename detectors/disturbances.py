@@ -30,7 +30,7 @@ import numpy.typing as npt
 from detectors.base import Event, Finding, Slice
 from detectors.baseline import Baseline
 from detectors.events import Events, Open, Pair
-from detectors.groups import KIND_BITS, SECOND, Lens, among, is_ip
+from detectors.groups import KIND_BITS, SECOND, Lens, among, conv_part, grouped, is_ip, runs
 from detectors.rules.common import protocol_rows
 from detectors.state_changes import StateChanges
 from detectors.timing import MIN_PAUSE
@@ -115,7 +115,8 @@ class Disturbances:
         """Look at a slice before its findings are weighed."""
         self._look_for_pause(piece)
         if len(piece.messages):
-            for row in protocol_rows(piece, self._ids["tcp"])[:MAX_ROWS]:
+            rows = protocol_rows(piece, self._ids["tcp"])[:MAX_ROWS]
+            for row in rows.compress(among(rows["kind"], (SYN, FIN, RST))):
                 self._tcp(row)
             self._sessions(piece.messages)
             self._iec104(protocol_rows(piece, self._ids["iec104"]))
@@ -159,8 +160,14 @@ class Disturbances:
         return self._pairs[conv]
 
     def _heard(self, piece: Slice) -> None:
-        latest = dict(zip(piece.messages["conv"].tolist(), piece.messages["ts"].tolist(), strict=True))
-        for conv, ts in latest.items():
+        keys, order, starts, counts = grouped(piece)
+        convs = conv_part(keys)
+        first, _ = runs(convs)
+        begun = np.minimum.reduceat(order[starts], first)
+        last = np.maximum.reduceat(order[starts + counts - 1], first)
+        came = np.argsort(begun)
+        latest = zip(convs[first][came].tolist(), piece.messages["ts"][last[came]].tolist(), strict=True)
+        for conv, ts in latest:
             pair = self._pair(conv) if conv >= 0 else None
             if pair is not None:
                 link = self._link(pair)

@@ -17,7 +17,15 @@ from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import REPEATED, SECOND, Lens, among
 from detectors.loss import Losses
-from detectors.rules.common import MAX_READ, Bounded, by_conversation, message_finding, protocol_rows, thinned
+from detectors.rules.common import (
+    MAX_READ,
+    Bounded,
+    Recent,
+    by_conversation,
+    message_finding,
+    protocol_rows,
+    thinned,
+)
 from detectors.saturation import FULL, Saturation, doubt
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag, Role
@@ -75,7 +83,7 @@ class ModbusRules:
         self._full = Saturation(baseline or Baseline())
         self._reads: set[Any] = set()
         self._known_echoes: set[Any] = set()
-        self._paired: Bounded[int, int] = Bounded(MAX_OPEN)
+        self._paired = Recent(MAX_OPEN)
         self._wrote: Bounded[int, float] = Bounded(MAX_OPEN)
         self._asked: Counter[int] = Counter()
         self._answered: Counter[int] = Counter()
@@ -187,9 +195,8 @@ class ModbusRules:
         """Two answers in new TCP bytes to one request."""
         answers, left = thinned(rows.compress((rows["role"] == Role.SERVER) & (rows["state"] >= 0)), MAX_READ)
         requests = answers["state"].astype(np.int64) * 64 + answers["seq"] % 64
-        numbers = answers["seq"].tolist()
-        before = self._paired.first(requests.tolist(), numbers)
-        again = [at for at, number in enumerate(numbers) if before[at] == number >= 0]
+        numbers = answers["seq"].astype(np.int64)
+        again = np.flatnonzero((self._paired.first(requests, numbers) == numbers) & (numbers >= 0)).tolist()
         self._unread += len(left)
         found += [self._second_response(answers[at : at + 1]) for at in again]
 

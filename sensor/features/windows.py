@@ -58,6 +58,7 @@ Floats = npt.NDArray[np.float64]
 Columns = Mapping[str, npt.NDArray[Any]]
 """Columns by name: one array each, or records."""
 
+
 @dataclass(slots=True)
 class Window:
     """Features of one closed window.
