@@ -201,8 +201,8 @@ def objects(rows: npt.NDArray[Any]) -> list[tuple[int, int, int, int, Any]]:
 
 def frames_of(messages: npt.NDArray[Any]) -> list[int]:
     """First frame numbers of some messages, each once, at most :data:`MAX_FRAMES`."""
-    seen = dict.fromkeys(int(frame) for frame in messages["frame"][: 4 * MAX_FRAMES])
-    return list(seen)[:MAX_FRAMES]
+    frames = messages["frame"][: 4 * MAX_FRAMES].tolist()
+    return list(dict.fromkeys(frames))[:MAX_FRAMES] if len(frames) > 1 else frames
 
 
 def is_group_address(address: str) -> bool:

@@ -62,7 +62,7 @@ class _Block:
 
     def take(self, row: Any) -> None:
         """The frame that came last."""
-        self.row, self.expired = row.copy(), False
+        self.row, self.expired = np.array([row])[0], False  # ``copy`` goes field by field
         self.heard, self.lifetime = int(row["ts"]), int(row["aux"]) * 1_000_000
 
 
