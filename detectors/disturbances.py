@@ -157,7 +157,7 @@ class Disturbances:
         while len(self._pairs) <= conv:
             key = self.lens.conv(len(self._pairs))
             self._pairs.append(key[:3] if key[:3] in self._known else None)
-        return self._pairs[conv]
+        return self._pairs[conv] if conv >= 0 else None
 
     def _heard(self, piece: Slice) -> None:
         keys, order, starts, counts = grouped(piece)
@@ -166,12 +166,17 @@ class Disturbances:
         begun = np.minimum.reduceat(order[starts], first)
         last = np.maximum.reduceat(order[starts + counts - 1], first)
         came = np.argsort(begun)
-        latest = zip(convs[first][came].tolist(), piece.messages["ts"][last[came]].tolist(), strict=True)
-        for conv, ts in latest:
-            pair = self._pair(conv) if conv >= 0 else None
+        latest: dict[Pair, int] = {}
+        times = piece.messages["ts"][last[came]].tolist()
+        self._pair(int(convs[-1]))  # the highest; all below it are in the list from then on
+        pairs = self._pairs
+        for conv, ts in zip(convs[first][came].tolist(), times, strict=True):
+            pair = pairs[conv] if conv >= 0 else None
             if pair is not None:
-                link = self._link(pair)
-                link.heard = max(link.heard, ts)
+                latest[pair] = max(ts, latest.get(pair, ts))
+        for pair, ts in latest.items():
+            link = self._link(pair)
+            link.heard = max(link.heard, ts)
 
     def _link(self, pair: Pair) -> _Link:
         link = self._links.get(pair)

@@ -139,6 +139,14 @@ def grouped(piece: Slice) -> Groups:
     return cast("Groups", made)
 
 
+def repetitions(piece: Slice) -> npt.NDArray[np.bool_] | None:
+    """Which messages of a slice are repetitions, found once for all who ask; None when none is."""
+    if "repetitions" not in piece.cache:
+        again = piece.messages["flags"] & np.uint32(REPEATED) != 0
+        piece.cache["repetitions"] = again if again.any() else None
+    return cast("npt.NDArray[np.bool_] | None", piece.cache["repetitions"])
+
+
 def news(*columns: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Where a row differs from the one before in one of the columns; the first always does."""
     new = np.ones(len(columns[0]), bool)

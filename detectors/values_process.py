@@ -20,7 +20,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import Budget
-from detectors.groups import REPEATED, ConvKey, Ints, Lens, column, runs
+from detectors.groups import ConvKey, Ints, Lens, column, repetitions, runs
 from detectors.tables import conv_of
 from detectors.values_meaning import Meaning
 from grid_profiles.vocabulary import DANGEROUS, Role
@@ -88,10 +88,12 @@ class Measured:
         orders = points[:0]
         if len(points):
             messages = piece.messages
-            at = points["message"]
+            at = np.ascontiguousarray(points["message"])
             keep = (np.abs(points["value"]) < LARGEST) & (numbers >= 0)
-            keep &= messages["flags"][at] & np.uint32(REPEATED) == 0
-            ordered = messages["role"][at] == Role.CLIENT
+            again = repetitions(piece)
+            if again is not None:
+                keep &= ~again[at]
+            ordered = (messages["role"] == Role.CLIENT).take(at)
             if ordered.any():
                 orders = points.compress(keep & ordered)
                 keep &= ~ordered

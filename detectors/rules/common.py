@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,31 @@ class Bounded(Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+class Message(NamedTuple):
+    """One row of MESSAGE as plain numbers: ``Message(*row)`` of what ``rows.tolist()`` gives."""
+
+    ts: int
+    frame: int
+    proto: int
+    role: int
+    src: int
+    dst: int
+    conv: int
+    stream: int
+    kind: int
+    cause: int
+    point: int
+    value: float
+    count: int  # type: ignore[assignment]
+    size: int
+    seq: int
+    state: int
+    aux: int
+    name: int
+    ident: int
+    flags: int
 
 
 class Recent:
