@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
-
-import numpy as np
 
 from detectors.acceptance import scope_of
 from detectors.base import Alert, Finding, Incident, Level
@@ -191,8 +190,9 @@ class Folder:
         alert.start = min(alert.start, finding.ts / SECOND)
         alert.count += finding.count
         room = MAX_FRAMES - len(alert.frames)
-        alert.frames += [frame for frame in finding.frames if frame not in alert.frames][: max(room, 0)]
-        if not np.isnan(finding.p_value):
+        if room > 0:
+            alert.frames += [frame for frame in finding.frames if frame not in alert.frames][:room]
+        if not math.isnan(finding.p_value):
             alert.p_value = min(finding.p_value, 1.0 if alert.p_value is None else alert.p_value)
         if finding.level > entry.level:
             entry.level = finding.level
@@ -238,7 +238,7 @@ class Folder:
             summary=finding.summary,
             expected=finding.expected,
             observed=finding.observed,
-            p_value=None if np.isnan(finding.p_value) else float(finding.p_value),
+            p_value=None if math.isnan(finding.p_value) else float(finding.p_value),
             count=finding.count,
             frames=finding.frames[:MAX_FRAMES],
             scope=scope_of(finding, self.lens),

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from detectors.base import Event, Finding, Slice
 from detectors.baseline import Baseline
 from detectors.events import Events, Open, Pair
-from detectors.groups import KIND_BITS, SECOND, Lens, among, is_ip
+from detectors.groups import KIND_BITS, SECOND, Lens, among, conv_part, grouped, is_ip, runs
 from detectors.rules.common import protocol_rows
 from detectors.state_changes import StateChanges
 from detectors.timing import MIN_PAUSE
@@ -115,7 +115,8 @@ class Disturbances:
         """Look at a slice before its findings are weighed."""
         self._look_for_pause(piece)
         if len(piece.messages):
-            for row in protocol_rows(piece, self._ids["tcp"])[:MAX_ROWS]:
+            rows = protocol_rows(piece, self._ids["tcp"])[:MAX_ROWS]
+            for row in rows.compress(among(rows["kind"], (SYN, FIN, RST))):
                 self._tcp(row)
             self._sessions(piece.messages)
             self._iec104(protocol_rows(piece, self._ids["iec104"]))
@@ -156,15 +157,26 @@ class Disturbances:
         while len(self._pairs) <= conv:
             key = self.lens.conv(len(self._pairs))
             self._pairs.append(key[:3] if key[:3] in self._known else None)
-        return self._pairs[conv]
+        return self._pairs[conv] if conv >= 0 else None
 
     def _heard(self, piece: Slice) -> None:
-        latest = dict(zip(piece.messages["conv"].tolist(), piece.messages["ts"].tolist(), strict=True))
-        for conv, ts in latest.items():
-            pair = self._pair(conv) if conv >= 0 else None
+        keys, order, starts, counts = grouped(piece)
+        convs = conv_part(keys)
+        first, _ = runs(convs)
+        begun = np.minimum.reduceat(order[starts], first)
+        last = np.maximum.reduceat(order[starts + counts - 1], first)
+        came = np.argsort(begun)
+        latest: dict[Pair, int] = {}
+        times = piece.messages["ts"][last[came]].tolist()
+        self._pair(int(convs[-1]))  # the highest; all below it are in the list from then on
+        pairs = self._pairs
+        for conv, ts in zip(convs[first][came].tolist(), times, strict=True):
+            pair = pairs[conv] if conv >= 0 else None
             if pair is not None:
-                link = self._link(pair)
-                link.heard = max(link.heard, ts)
+                latest[pair] = max(ts, latest.get(pair, ts))
+        for pair, ts in latest.items():
+            link = self._link(pair)
+            link.heard = max(link.heard, ts)
 
     def _link(self, pair: Pair) -> _Link:
         link = self._links.get(pair)
@@ -177,10 +189,10 @@ class Disturbances:
     def _reports(self, piece: Slice) -> npt.NDArray[Any]:
         """Spontaneous single and double points of known stations."""
         rows = protocol_rows(piece, self._ids["iec104"])
-        rows = rows[(rows["role"] == Role.SERVER) & (rows["cause"] == 3) & (rows["kind"] <= 31)]
+        rows = rows.compress((rows["role"] == Role.SERVER) & (rows["cause"] == 3) & (rows["kind"] <= 31))
         convs = rows["conv"].tolist()
         known = {conv: self._pair(conv) is not None for conv in set(convs)}
-        found: npt.NDArray[Any] = rows[np.array([known[conv] for conv in convs], bool)]
+        found: npt.NDArray[Any] = rows.compress(np.array([known[conv] for conv in convs], bool))
         return found
 
     # --- connections --------------------------------------------------------------------------------
@@ -212,7 +224,7 @@ class Disturbances:
     def _sessions(self, messages: npt.NDArray[Any]) -> None:
         """Sessions that known clients open; the same as a TCP opening, which filtered captures leave out."""
         kinds = messages["proto"].astype(np.int64) << KIND_BITS | messages["kind"]
-        for row in messages[among(kinds, self._openings)][:MAX_ROWS]:
+        for row in messages.compress(among(kinds, self._openings))[:MAX_ROWS]:
             pair, now = self._pair(int(row["conv"])), int(row["ts"])
             link = self._link(pair) if pair is not None else None
             if pair is None or link is None or now - link.heard <= BROKEN:
@@ -233,11 +245,11 @@ class Disturbances:
             return
         kinds = rows["kind"]
         telling = (kinds > 512) | (kinds == INTERROGATION) | (kinds == CLOCK)
-        for row in rows[telling][:MAX_ROWS]:
+        for row in rows.compress(telling)[:MAX_ROWS]:
             pair = self._pair(int(row["conv"]))
             if pair is not None:
                 self._telling(row, pair, self._link(pair))
-        sent = rows[(kinds < 256) & (kinds > 0) & (rows["role"] == Role.SERVER)]
+        sent = rows.compress((kinds < 256) & (kinds > 0) & (rows["role"] == Role.SERVER))
         for conv in set(sent["conv"].tolist()):
             pair = self._pair(conv)
             if pair is not None:

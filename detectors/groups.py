@@ -6,7 +6,7 @@ instead of one dictionary look-up per message.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -25,6 +25,7 @@ KIND_BITS: Final = 20
 ROLE_BITS: Final = 3
 REPEATED: Final = int(Flag.RETRANSMITTED | Flag.DUPLICATE)
 MAX_FRAMES: Final = 20
+FEW_CODES, FEW_ROWS = 8, 64
 
 HOUSEKEEPING: Final = frozenset(
     [
@@ -76,7 +77,7 @@ class Key(NamedTuple):
     cause: int
 
 
-def pack(messages: npt.NDArray[Any], cause: bool = True) -> Ints:
+def pack(messages: Mapping[str, npt.NDArray[Any]] | npt.NDArray[Any], cause: bool = True) -> Ints:
     """Group keys of messages, int64 of shape (m,); without ``cause`` that field reads -1."""
     keys = messages["conv"].astype(np.int64) << (ROLE_BITS + KIND_BITS + CAUSE_BITS)
     keys |= (messages["role"].astype(np.int64) & ((1 << ROLE_BITS) - 1)) << (KIND_BITS + CAUSE_BITS)
@@ -93,14 +94,38 @@ def unpack(key: int) -> Key:
     return Key(conv, role, _signed(key >> CAUSE_BITS, KIND_BITS), _signed(key, CAUSE_BITS))
 
 
+def conv_part(keys: Ints) -> Ints:
+    """Conversations of group keys."""
+    return keys >> (ROLE_BITS + KIND_BITS + CAUSE_BITS)
+
+
 def _signed(value: int, bits: int) -> int:
     value &= (1 << bits) - 1
     return -1 if value == (1 << bits) - 1 else value
 
 
+def order_of(keys: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Order by key, of equal ones that of arrival; ``keys`` are integers of any size.
+
+    Where a key and the row's number fit 63 bits together, they are sorted as one number: numpy sorts numbers
+    with vector instructions, and orders of numbers without.
+    """
+    bits = len(keys).bit_length()
+    if len(keys) < FEW_ROWS or keys.dtype.itemsize < 4:  # 16 bits have a radix sort
+        return np.argsort(keys, kind="stable")
+    most = 1 << 62 - bits
+    if keys.dtype.itemsize > 4 and not -most < int(keys.min()) <= int(keys.max()) < most:
+        return np.argsort(keys, kind="stable")
+    packed = keys.astype(np.int64) << bits
+    packed |= np.arange(len(keys))
+    packed.sort()
+    packed &= (1 << bits) - 1
+    return packed
+
+
 def group(keys: Ints) -> Groups:
     """Sort rows by key, keeping the order of arrival inside each."""
-    order = np.argsort(keys, kind="stable")
+    order = order_of(keys)
     ordered = keys[order]
     starts, counts = runs(ordered)
     return Groups(ordered[starts], order.astype(np.int64), starts, counts)
@@ -112,6 +137,14 @@ def grouped(piece: Slice) -> Groups:
     if made is None:
         made = piece.cache["groups"] = group(pack(piece.messages))
     return cast("Groups", made)
+
+
+def repetitions(piece: Slice) -> npt.NDArray[np.bool_] | None:
+    """Which messages of a slice are repetitions, found once for all who ask; None when none is."""
+    if "repetitions" not in piece.cache:
+        again = piece.messages["flags"] & np.uint32(REPEATED) != 0
+        piece.cache["repetitions"] = again if again.any() else None
+    return cast("npt.NDArray[np.bool_] | None", piece.cache["repetitions"])
 
 
 def news(*columns: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -130,9 +163,6 @@ def runs(*columns: npt.NDArray[Any]) -> tuple[Ints, Ints]:
     np.subtract(first[1:], first[:-1], out=sizes[:-1])
     sizes[-1:] = len(columns[0]) - first[-1:]
     return first, sizes
-
-
-FEW_CODES, FEW_ROWS = 8, 64
 
 
 def among(values: npt.NDArray[Any], codes: Collection[int]) -> npt.NDArray[np.bool_]:
@@ -161,7 +191,7 @@ def addressing(messages: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Rows that ask for or publish an object: answers repeat what the request said."""
     asked = (messages["point"] >= 0) & (messages["flags"] & np.uint32(Flag.NEGATIVE) == 0)
     polled = (messages["role"] == Role.SERVER) & (messages["state"] >= 0) & (messages["cause"] < 0)
-    rows: npt.NDArray[Any] = messages[asked & ~polled]
+    rows: npt.NDArray[Any] = messages.compress(asked & ~polled)
     return rows
 
 
@@ -170,17 +200,17 @@ def objects(rows: npt.NDArray[Any]) -> list[tuple[int, int, int, int, Any]]:
     if not len(rows):
         return []
     order = np.lexsort((rows["point"], rows["kind"], rows["conv"]))
-    ordered = rows[order]
+    ordered = rows.take(order)
     starts, counts = runs(ordered["point"], ordered["kind"], ordered["conv"])
-    firsts = ordered[starts]
+    firsts = ordered.take(starts)
     columns = (firsts[name].tolist() for name in ("conv", "kind", "point"))
     return list(zip(*columns, counts.tolist(), firsts, strict=True))
 
 
 def frames_of(messages: npt.NDArray[Any]) -> list[int]:
     """First frame numbers of some messages, each once, at most :data:`MAX_FRAMES`."""
-    seen = dict.fromkeys(int(frame) for frame in messages["frame"][: 4 * MAX_FRAMES])
-    return list(seen)[:MAX_FRAMES]
+    frames = messages["frame"][: 4 * MAX_FRAMES].tolist()
+    return list(dict.fromkeys(frames))[:MAX_FRAMES] if len(frames) > 1 else frames
 
 
 def is_group_address(address: str) -> bool:
@@ -209,11 +239,15 @@ def _fits(convs: Ints, points: Ints) -> npt.NDArray[np.bool_]:
     return fits
 
 
-def _by_object(convs: Ints, points: Ints) -> npt.NDArray[np.intp]:
-    """Order by conversation and point, of equal ones that of arrival; one sort where both fit one key."""
-    if bool(_fits(convs, points).all()):
-        return np.argsort(convs << OBJECT_BITS | points, kind="stable")
-    return np.lexsort((points, convs))
+def _by_object(convs: Ints, points: Ints) -> tuple[npt.NDArray[np.intp], Ints, Ints]:
+    """(order, first places, sizes) by conversation and point; equal ones stay in the order of arrival."""
+    width = int(points.max()).bit_length()
+    if min(int(points.min()), int(convs.min())) >= 0 and width + int(convs.max()).bit_length() < 63:
+        keys = convs << width | points  # one sort, as both fit one key
+        order = order_of(keys)
+        return order, *runs(keys.take(order))
+    order = np.lexsort((points, convs))
+    return order, *runs(convs.take(order), points.take(order))
 
 
 class PointRows(NamedTuple):
@@ -303,13 +337,16 @@ class Lens:
         return cast("PointRows", made)
 
     def _number(self, points: npt.NDArray[Any]) -> PointRows:
-        finite = np.flatnonzero(np.isfinite(points["value"]))
-        if not len(finite):
-            return PointRows(points[:0], np.zeros(0, np.int64))
-        order = _by_object(points["conv"][finite].astype(np.int64), points["point"][finite])
-        points = points[finite[order]]
-        first, sizes = runs(points["conv"], points["point"])
-        heads = points[first]
+        finite = np.isfinite(points["value"])
+        if not finite.all():
+            points = points.compress(finite)
+        if not len(points):
+            return PointRows(points, np.zeros(0, np.int64))
+        order, first, sizes = _by_object(
+            points["conv"].astype(np.int64), np.ascontiguousarray(points["point"])
+        )
+        points = points.take(order)
+        heads = points.take(first)
         return PointRows(
             points, np.repeat(self._points.numbers(heads["conv"].astype(np.int64), heads["point"]), sizes)
         )

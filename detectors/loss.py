@@ -41,7 +41,7 @@ _TCP: Final = NATIVE_IDS["tcp"]
 
 def unseen(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Those of the tcp messages of a slice that tell of acknowledged bytes which were not captured."""
-    told: npt.NDArray[Any] = rows[rows["kind"] == UNSEEN]
+    told: npt.NDArray[Any] = rows.compress(rows["kind"] == UNSEEN)
     return told
 
 

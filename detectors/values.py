@@ -38,7 +38,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Reading, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import DAY, FIT_SHARE, Blocks, Budget, upper_limit
-from detectors.groups import REPEATED, ConvKey, Ints, Lens, PointRows, column, runs
+from detectors.groups import ConvKey, Ints, Lens, PointRows, column, repetitions, runs
 from detectors.saturation import FULL, doubt
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
 from detectors.values_meaning import Meaning, point_words
@@ -112,11 +112,13 @@ def _values(piece: Slice, lens: Lens, meaning: Meaning) -> PointRows:
         return PointRows(points, numbers)
     # squares must stay finite; what lies beyond is no process value
     keep = (np.abs(points["value"]) < 1e150) & (numbers >= 0)
-    keep &= piece.messages["flags"][points["message"]] & np.uint32(REPEATED) == 0
+    again = repetitions(piece)
+    if again is not None:
+        keep &= ~again[points["message"]]
     measured = meaning.of(piece)
     if measured is not None:
         keep &= measured
-    return PointRows(points, numbers) if keep.all() else PointRows(points[keep], numbers[keep])
+    return PointRows(points, numbers) if keep.all() else PointRows(points.compress(keep), numbers[keep])
 
 
 class ValueLearner:

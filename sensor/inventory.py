@@ -11,9 +11,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from detectors.groups import news, order_of, runs
 from grid_profiles.vocabulary import Flag, Role
 from sensor.engines import Decoded
-from sensor.messages import MessageBatch
+from sensor.messages import MessageBatch, joined
 from sensor.result import AssetRow, ConversationRow, ProtocolRow
 
 TRANSPORT: Final = {
@@ -92,7 +93,7 @@ class Inventory:
             return
         messages, points = zip(*self._waiting, strict=True)
         self._waiting, self._rows = [], 0
-        rows = messages[0] if len(messages) == 1 else np.concatenate(messages)
+        rows = messages[0] if len(messages) == 1 else joined(messages)
         self._malformed += int((rows["flags"] & int(Flag.MALFORMED) != 0).sum())
         self._add_kinds(rows)
         self._add_conversations(rows)
@@ -103,33 +104,33 @@ class Inventory:
     def _add_points(self, rows: npt.NDArray[Any]) -> None:
         if not len(rows) or len(self._points) >= self.point_limit:
             return
-        for proto in np.unique(rows["proto"]).tolist():
-            own = np.unique(rows["point"][rows["proto"] == proto])
-            self._points.update((proto, point) for point in own.tolist())
+        for proto in np.flatnonzero(np.bincount(rows["proto"])).tolist():
+            own = np.sort(rows["point"].compress(rows["proto"] == proto))
+            self._points.update((proto, point) for point in own[news(own)].tolist())
 
     def _add_kinds(self, rows: npt.NDArray[Any]) -> None:
-        keys, counts = np.unique(_packed(rows["conv"], rows["role"], rows["kind"]), return_counts=True)
+        keys, counts = _counted(_packed(rows["conv"], rows["role"], rows["kind"]))
         for conv, role, kind, count in zip(*_unpacked(keys), counts.tolist(), strict=True):
             key = (conv, role, kind)
             if key in self._kinds or len(self._kinds) < MAX_KINDS:
                 self._kinds[key] = self._kinds.get(key, 0) + count
-        senders = np.unique(_packed(rows["src"], rows["role"], rows["proto"].astype(np.int32)))
+        senders, _ = _counted(_packed(rows["src"], rows["role"], rows["proto"].astype(np.int32)))
         for src, role, proto in zip(*_unpacked(senders), strict=True):
             bits = self._roles.setdefault(src, {})
             bits[proto] = bits.get(proto, 0) | (1 << role)
 
     def _add_conversations(self, rows: npt.NDArray[Any]) -> None:
-        convs, index = np.unique(rows["conv"], return_inverse=True)
-        sizes = np.bincount(index, weights=rows["size"]).astype(np.int64)
-        first = np.full(len(convs), np.iinfo(np.int64).max)
-        last = np.zeros(len(convs), np.int64)
-        np.minimum.at(first, index, rows["ts"])
-        np.maximum.at(last, index, rows["ts"])
-        for i, conv in enumerate(convs.tolist()):
-            known = self._conversations.setdefault(conv, [0, int(first[i]), int(last[i])])
-            known[0] += int(sizes[i])
-            known[1] = min(known[1], int(first[i]))
-            known[2] = max(known[2], int(last[i]))
+        order = order_of(rows["conv"])
+        convs, ts = rows["conv"].take(order), rows["ts"].take(order)
+        begin, _ = runs(convs)
+        sizes = np.add.reduceat(rows["size"].take(order).astype(np.int64), begin)
+        first, last = np.minimum.reduceat(ts, begin), np.maximum.reduceat(ts, begin)
+        columns = (column.tolist() for column in (convs[begin], sizes, first, last))
+        for conv, size, begun, ended in zip(*columns, strict=True):
+            known = self._conversations.setdefault(conv, [0, begun, ended])
+            known[0] += size
+            known[1] = min(known[1], begun)
+            known[2] = max(known[2], ended)
 
     def _add_frames(self, rows: npt.NDArray[Any]) -> None:
         for proto in np.unique(rows["proto"]).tolist():
@@ -243,6 +244,13 @@ def _packed(first: Any, role: Any, last: Any) -> npt.NDArray[np.int64]:
     low = last.astype(np.int64) & 0xFFFFFFFF
     keys: npt.NDArray[np.int64] = (first.astype(np.int64) << 35) | (role.astype(np.int64) << 32) | low
     return keys
+
+
+def _counted(keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The different keys in ascending order, and how often each is there."""
+    keys = np.sort(keys)
+    first, counts = runs(keys)
+    return keys[first], counts
 
 
 def _unpacked(keys: npt.NDArray[np.int64]) -> tuple[list[int], list[int], list[int]]:

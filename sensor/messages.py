@@ -53,17 +53,32 @@ class MessageBatch:
         return MessageBatch(np.zeros(0, MESSAGE), np.zeros(0, POINT), clock=clock, lost_after=lost_after)
 
 
+def copied(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A copy of records, each as one piece; ``copy`` goes field by field, as they are packed."""
+    return rows.view(_raw(rows.dtype)).copy().view(rows.dtype)
+
+
+def joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Records of one layout one after another, each copied as one piece."""
+    raw = _raw(parts[0].dtype)
+    return np.concatenate([part.view(raw) for part in parts]).view(parts[0].dtype)
+
+
+def _raw(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype((np.void, dtype.itemsize))
+
+
 def join_rows(parts: Sequence[Rows]) -> Rows:
     """Rows one after another as one; the points' message numbers move along."""
     if len(parts) == 1:
         return parts[0]
-    points = np.concatenate([part[1] for part in parts])
+    points = joined([part[1] for part in parts])
     edge = shift = 0
     for messages, own in parts:
         points["message"][edge : edge + len(own)] += shift
         edge += len(own)
         shift += len(messages)
-    return np.concatenate([part[0] for part in parts]), points
+    return joined([part[0] for part in parts]), points
 
 
 def no_rows() -> Rows:
@@ -76,10 +91,10 @@ def select(messages: npt.NDArray[Any], points: npt.NDArray[Any], keep: npt.NDArr
     if keep.all():
         return messages, points
     place = np.cumsum(keep) - 1
-    points = points[keep[points["message"]]].copy() if len(points) else points
+    points = points.compress(keep[points["message"]]) if len(points) else points
     if len(points):
         points["message"] = place[points["message"]]
-    return messages[keep], points
+    return messages.compress(keep), points
 
 
 def interleave(first: Rows, second: Rows) -> Rows:
@@ -89,4 +104,4 @@ def interleave(first: Rows, second: Rows) -> Rows:
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     points["message"] = place[points["message"]]
-    return messages[order], points[np.argsort(points["message"], kind="stable")]
+    return messages.take(order), points.take(np.argsort(points["message"], kind="stable"))

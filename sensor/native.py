@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensor.frames import FrameBatch
-from sensor.messages import MessageBatch, Rows, join_rows
+from sensor.messages import MessageBatch, Rows, copied, join_rows
 from sensor.names import Names
 from sensor.track.frame import decode_frames
 from sensor.track.state import (
@@ -88,7 +88,7 @@ class NativeEngine:
         memory = self._memory[0]
         messages, points = (int(rows) for rows in memory["cursor"])
         memory["cursor"][:] = 0
-        return memory["messages"][:messages].copy(), memory["points"][:points].copy()
+        return copied(memory["messages"][:messages]), copied(memory["points"][:points])
 
     @property
     def counters(self) -> dict[str, int]:

@@ -19,7 +19,7 @@ from sensor import __version__
 from sensor.engines import Decoded
 from sensor.errors import CaptureError
 from sensor.inventory import Inventory
-from sensor.messages import MessageBatch
+from sensor.messages import MessageBatch, joined
 from sensor.result import PointSeries, Result, Series
 
 if TYPE_CHECKING:
@@ -58,19 +58,20 @@ class Samples:
         self._take(points, self._some(np.flatnonzero(np.isfinite(points["value"])), self._share))
         while self._count > self._limit:
             self._share /= 2
-            rows = self.rows()
-            self._parts, self._count = [], 0
-            self._take(rows, self._some(np.arange(len(rows)), 0.5))
+            self._parts = [part.compress(self._random.random(len(part)) < 0.5) for part in self._parts]
+            self._count = sum(map(len, self._parts))
 
     def rows(self) -> npt.NDArray[Any]:
         """Everything kept, in order of arrival."""
-        return np.concatenate(self._parts) if self._parts else np.zeros(0, _VALUE)
+        return joined(self._parts) if self._parts else np.zeros(0, _VALUE)
 
     def _take(self, points: npt.NDArray[Any], at: npt.NDArray[np.intp]) -> None:
         if len(at):
+            if len(at) < len(points):
+                points = points.take(at)
             kept = np.empty(len(at), _VALUE)
             for name in _VALUE.names or ():
-                kept[name] = points[name][at]
+                kept[name] = points[name]
             self._parts.append(kept)
             self._count += len(at)
 
@@ -221,12 +222,12 @@ def _point_series(detection: Detection, decoded: Decoded, samples: Samples) -> l
         return []
     rows, protocols = samples.rows(), {protocol for protocol, _ in wanted}
     numbers = [n for n in np.unique(rows["proto"]).tolist() if decoded.names.protocol(n) in protocols]
-    rows = rows[np.isin(rows["proto"], numbers)]
+    rows = rows.compress(np.isin(rows["proto"], numbers))
     if not len(rows):
         return []
     bands = _bands(detection)
     made: list[PointSeries] = []
-    rows = rows[np.lexsort((rows["point"], rows["proto"], rows["conv"]))]
+    rows = rows.take(np.lexsort((rows["point"], rows["proto"], rows["conv"])))
     edges = [np.diff(rows[column]) != 0 for column in ("conv", "proto", "point")]
     for own in np.split(rows, np.flatnonzero(np.logical_or.reduce(edges)) + 1):
         key = own[0]

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from detectors.base import Slice
 from grid_profiles.vocabulary import MESSAGE, POINT
-from sensor.messages import MessageBatch
+from sensor.messages import MessageBatch, joined
 
 SECOND: Final = 1_000_000_000
 LENGTH: Final = 2 * SECOND
@@ -51,7 +51,7 @@ class Slicer:
         self.limit = limit
         self._clock = int(np.iinfo(np.int64).min)
         self._number: int | None = None
-        self._parts: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
+        self._parts: list[tuple[npt.NDArray[Any], npt.NDArray[Any], int]] = []
         self._rows = 0
         self._packets = 0
         self._lost = 0
@@ -134,9 +134,7 @@ class Slicer:
         while low < high:
             take = min(high - low, self.limit - self._rows)
             begin, end = np.searchsorted(owners, [low, low + take])
-            part = points[begin:end].copy()
-            part["message"] += self._rows - low
-            self._parts.append((messages[low : low + take], part))
+            self._parts.append((messages[low : low + take], points[begin:end], self._rows - low))
             self._rows += take
             low += take
             if self._rows >= self.limit:
@@ -144,8 +142,8 @@ class Slicer:
 
     def _emit(self, rows: int, final: bool = True) -> Slice:
         assert self._number is not None
-        messages = np.concatenate([m for m, _ in self._parts]) if rows else np.zeros(0, MESSAGE)
-        points = np.concatenate([p for _, p in self._parts]) if rows else np.zeros(0, POINT)
+        messages = joined([messages for messages, *_ in self._parts]) if rows else np.zeros(0, MESSAGE)
+        points = self._points() if rows else np.zeros(0, POINT)
         packets = self._packets if final else 0
         lost, self._lost = self._lost, 0
         if final:
@@ -154,11 +152,20 @@ class Slicer:
         start = self._number * self.length
         return Slice(start, start + self.length, messages, points, packets, lost)
 
+    def _points(self) -> npt.NDArray[Any]:
+        """All points of the open slice; their message numbers are those of its messages."""
+        points = joined([part for _, part, _ in self._parts])
+        edge = 0
+        for _, part, shift in self._parts:
+            points["message"][edge : edge + len(part)] += shift
+            edge += len(part)
+        return points
+
 
 def _sorted_points(points: npt.NDArray[Any]) -> npt.NDArray[Any]:
     order = points["message"]
     if len(order) > 1 and bool(np.any(order[1:] < order[:-1])):
-        return points[np.argsort(order, kind="stable")]
+        return points.take(np.argsort(order, kind="stable"))
     return points
 
 

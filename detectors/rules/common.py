@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Finding, Level, Reading, Slice
-from detectors.groups import frames_of, runs
+from detectors.groups import frames_of, news, order_of, runs
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+
+Ints = npt.NDArray[np.int64]
 
 _NONE: Final = np.zeros(0, np.intp)
 
@@ -46,19 +48,6 @@ class Bounded(Generic[K, V]):
             self.evicted += 1
         return value
 
-    def first(self, keys: list[K], values: list[V]) -> list[V | None]:
-        """What each key had; those that had nothing get their value. Nothing counts as used by that."""
-        entries = self._entries
-        if len(set(keys)) < len(keys):
-            return [self.first([key], [value])[0] for key, value in zip(keys, values, strict=True)]
-        before = [entries.get(key) for key in keys]
-        new = zip(keys, values, before, strict=True)
-        entries.update((key, value) for key, value, had in new if had is None)
-        while len(entries) > self.limit:
-            entries.popitem(last=False)
-            self.evicted += 1
-        return before
-
     def drop(self, key: K) -> None:
         """Forget one entry."""
         self._entries.pop(key, None)
@@ -71,11 +60,72 @@ class Bounded(Generic[K, V]):
         return len(self._entries)
 
 
+class Message(NamedTuple):
+    """One row of MESSAGE as plain numbers: ``Message(*row)`` of what ``rows.tolist()`` gives."""
+
+    ts: int
+    frame: int
+    proto: int
+    role: int
+    src: int
+    dst: int
+    conv: int
+    stream: int
+    kind: int
+    cause: int
+    point: int
+    value: float
+    count: int  # type: ignore[assignment]
+    size: int
+    seq: int
+    state: int
+    aux: int
+    name: int
+    ident: int
+    flags: int
+
+
+class Recent:
+    """Numbers by key, of which the last ``limit`` are kept; a column at a time. ``evicted`` counts."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.evicted = 0
+        self._keys = self._numbers = np.zeros(0, np.int64)
+        self._most = int(np.iinfo(np.int64).min)
+
+    def first(self, keys: Ints, numbers: Ints) -> Ints:
+        """What each key had, int64 of shape (n,); those that had nothing get their number, and have -1."""
+        had = np.full(len(keys), -1, np.int64)
+        if not len(keys):
+            return had
+        order = order_of(keys)
+        begin = news(keys[order])
+        fresh = np.zeros(len(keys), bool)
+        fresh[order[begin]] = True
+        if keys[order[0]] <= self._most or not begin.all():  # else all are new: keys mostly go up
+            known = np.argsort(self._keys)
+            at = np.minimum(np.searchsorted(self._keys, keys, sorter=known), max(len(known) - 1, 0))
+            found = self._keys[known[at]] == keys if len(known) else np.zeros(len(keys), bool)
+            had[order] = numbers[order[begin]][np.cumsum(begin) - 1]
+            had[fresh] = -1
+            had[found] = self._numbers[known[at[found]]] if len(known) else 0
+            fresh &= ~found
+        self._most = max(self._most, int(keys[order[-1]]))
+        self._keys = np.concatenate((self._keys, keys[fresh]))
+        self._numbers = np.concatenate((self._numbers, numbers[fresh]))
+        over = max(0, len(self._keys) - self.limit)
+        self.evicted += over
+        self._keys, self._numbers = self._keys[over:], self._numbers[over:]
+        return had
+
+
 def protocol_rows(piece: Slice, proto: int) -> npt.NDArray[Any]:
     """Messages of one protocol in order of arrival, for reading; none when its profile is unknown (-1)."""
     kept = piece.cache.setdefault("rows", {})
     if proto not in kept:
-        kept[proto] = piece.messages[protocol_numbers(piece, proto)]
+        numbers = protocol_numbers(piece, proto)
+        kept[proto] = piece.messages.take(numbers) if len(numbers) else piece.messages[:0]
     rows: npt.NDArray[Any] = kept[proto]
     return rows
 
@@ -103,7 +153,7 @@ def by_conversation(rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
     """Rows of each conversation, in order of arrival."""
     if not len(rows):
         return []
-    rows = rows[np.argsort(rows["conv"], kind="stable")]
+    rows = rows.take(np.argsort(rows["conv"], kind="stable"))
     first, sizes = runs(rows["conv"])
     return [rows[at : at + size] for at, size in zip(first.tolist(), sizes.tolist(), strict=True)]
 

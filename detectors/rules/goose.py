@@ -62,7 +62,7 @@ class _Block:
 
     def take(self, row: Any) -> None:
         """The frame that came last."""
-        self.row, self.expired = row.copy(), False
+        self.row, self.expired = np.array([row])[0], False  # ``copy`` goes field by field
         self.heard, self.lifetime = int(row["ts"]), int(row["aux"]) * 1_000_000
 
 
@@ -78,7 +78,7 @@ class PublisherLearner:
     def learn(self, piece: Slice) -> None:
         """Take one slice."""
         rows = protocol_rows(piece, self._proto)
-        rows = rows[rows["flags"] & _SKIP == 0]
+        rows = rows.compress(rows["flags"] & _SKIP == 0)
         columns = ["conv", "src", "point", "cause", "name", "ident", "count"]
         for values, count in Counter(rows[columns].tolist()).items():
             if values not in self._seen and len(self._seen) >= MAX_PUBLISHERS:
@@ -112,6 +112,8 @@ class GooseRules:
         self._sources: dict[str, set[str]] = {}
         self._revisions: dict[str, set[tuple[Any, ...]]] = {}
         self._habits = Habits(baseline, NAME)
+        self._usual: set[tuple[int, ...]] = set()  # block and configuration that there is nothing to say of
+        self._texts: dict[int, str] = {}
         self._losses = Losses()
         self._clock = -1
         self._unread = 0
@@ -133,14 +135,14 @@ class GooseRules:
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
         rows = protocol_rows(piece, self._proto)
-        rows = rows[rows["flags"] & _SKIP == 0]
+        rows = rows.compress(rows["flags"] & _SKIP == 0)
         found: list[Finding] = []
         self._losses.see(piece)
         if self._clock >= 0 and piece.start - self._clock > 30 * SECOND:
             self._resume(piece.start)
         self._clock = piece.end
         if len(rows):
-            rows = rows[np.argsort(rows["point"], kind="stable")]
+            rows = rows.take(np.argsort(rows["point"], kind="stable"))
             self._floods(rows, found)
             for run in self._runs(rows):
                 before = len(found)
@@ -341,6 +343,17 @@ class GooseRules:
 
     def _configuration(self, run: npt.NDArray[Any], found: list[Finding]) -> None:
         row = run[0]
+        said = (int(row["point"]), *(int(row[name]) for name in ("cause", "name", "ident", "count")))
+        if said not in self._usual:
+            self._revision(run, said, found)
+        flags = int(row["flags"])
+        if flags & int(Flag.TEST):
+            self._bit(run, "goose-test", "with the test or simulation bit", found)
+        if flags & int(Flag.COMMISSIONING):
+            self._bit(run, "goose-commissioning", "with ndsCom: its configuration is not complete", found)
+
+    def _revision(self, run: npt.NDArray[Any], said: tuple[int, ...], found: list[Finding]) -> None:
+        row = run[0]
         known = self._revisions.get(self._point(row))
         names = self.lens.names
         seen = (
@@ -363,11 +376,8 @@ class GooseRules:
                     "T0836",
                 )
             )
-        flags = int(row["flags"])
-        if flags & int(Flag.TEST):
-            self._bit(run, "goose-test", "with the test or simulation bit", found)
-        if flags & int(Flag.COMMISSIONING):
-            self._bit(run, "goose-commissioning", "with ndsCom: its configuration is not complete", found)
+        elif len(self._usual) < MAX_BLOCKS:
+            self._usual.add(said)
 
     def _bit(self, run: npt.NDArray[Any], rule: str, what: str, found: list[Finding]) -> None:
         test = rule == "goose-test"
@@ -447,7 +457,12 @@ class GooseRules:
         self._counts = kept | {key: count for key, count in counts.items() if key[1] == latest}
 
     def _point(self, row: Any) -> str:
-        return self.lens.names.point(int(row["proto"]), int(row["point"]))
+        point = int(row["point"])
+        if point not in self._texts:
+            if len(self._texts) >= MAX_BLOCKS:
+                self._texts.clear()
+            self._texts[point] = self.lens.names.point(int(row["proto"]), point)
+        return self._texts[point]
 
     def _src(self, row: Any) -> str:
         return self.lens.names.endpoint(int(row["src"]))

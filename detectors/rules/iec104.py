@@ -111,13 +111,14 @@ class Iec104Rules:
         found: list[Finding] = []
         self._rows = rows
         self._losses.see(piece)
-        late = rows[rows["flags"] & np.uint32(_LATE) != 0]
+        late = rows.compress(rows["flags"] & np.uint32(_LATE) != 0)
         self._late = Counter(zip(late["stream"].tolist(), late["role"].tolist(), strict=True))
         # plain numbers: reading fields of a record costs more than all that is done with them
         columns = (rows[name].tolist() for name in FIELDS)
         for at, values in enumerate(zip(*columns, strict=True)):
             if not self._ordinary(*values):
-                self._settle()
+                if self._runs:
+                    self._settle()
                 self._message(dict(zip(FIELDS, values, strict=True)) | {"at": at}, found)
         self._settle()
         for stream in set(left["stream"].tolist()):
@@ -142,8 +143,10 @@ class Iec104Rules:
         flags: int,
     ) -> bool:
         """Take a message that no rule speaks of, for a tenth of what :meth:`_message` costs; False: look."""
+        if flags & _ODD or kind > KIND_S:
+            return False
         run = self._runs.get((stream, conv)) or self._run(stream, conv)
-        if run is None or flags & _ODD or kind > KIND_S or role not in run.link.sides:
+        if run is None or role not in run.link.sides:
             return False
         side, other = run.link.sides[role], run.link.sides[_OTHER[role]]
         unacknowledged = (other.expected - state) % MODULUS if other.expected >= 0 else 0

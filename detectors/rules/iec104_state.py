@@ -24,11 +24,10 @@ class Side:
 
     def acked_at(self, number: int) -> int:
         """When it first acknowledged N(S) ``number`` (ns), the oldest time known if long ago, -1 never."""
-        found = -1
-        for ack, ts in reversed(self.acks):
+        for ack, ts in self.acks:
             if 0 < (ack - number) % MODULUS < HALF:
-                found = ts
-        return found
+                return ts
+        return -1
 
 
 @dataclass(slots=True)

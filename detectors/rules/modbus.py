@@ -17,7 +17,15 @@ from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import REPEATED, SECOND, Lens, among
 from detectors.loss import Losses
-from detectors.rules.common import MAX_READ, Bounded, by_conversation, message_finding, protocol_rows, thinned
+from detectors.rules.common import (
+    MAX_READ,
+    Bounded,
+    Recent,
+    by_conversation,
+    message_finding,
+    protocol_rows,
+    thinned,
+)
 from detectors.saturation import FULL, Saturation, doubt
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag, Role
@@ -75,7 +83,7 @@ class ModbusRules:
         self._full = Saturation(baseline or Baseline())
         self._reads: set[Any] = set()
         self._known_echoes: set[Any] = set()
-        self._paired: Bounded[int, int] = Bounded(MAX_OPEN)
+        self._paired = Recent(MAX_OPEN)
         self._wrote: Bounded[int, float] = Bounded(MAX_OPEN)
         self._asked: Counter[int] = Counter()
         self._answered: Counter[int] = Counter()
@@ -108,19 +116,19 @@ class ModbusRules:
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
         rows = protocol_rows(piece, self._proto)
-        rows = rows[rows["flags"] & np.uint32(REPEATED) == 0]
+        rows = rows.compress(rows["flags"] & np.uint32(REPEATED) == 0)
         self._losses.see(piece)
         found = self._tick(piece.start // WINDOW)
         if not len(rows):
             return found
         # by number, the oldest first: of a flood of invented conversations the latest go unread
-        for mine in by_conversation(rows[self._odd(rows)])[:MAX_JUDGED]:
+        for mine in by_conversation(rows.compress(self._odd(rows)))[:MAX_JUDGED]:
             self._refusals(mine, found)
             self._pairing(mine, found)
             self._limits(mine, found)
             self._writes(mine, found)
         self._second_responses(rows, found)
-        self._echoes(rows[among(rows["kind"], ECHOED)], found)
+        self._echoes(rows.compress(among(rows["kind"], ECHOED)), found)
         self._count(rows)
         return found
 
@@ -140,9 +148,9 @@ class ModbusRules:
         return np.asarray(odd, np.bool_)
 
     def _refusals(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
-        refused = rows[(rows["flags"] & np.uint32(Flag.NEGATIVE) != 0) & (rows["cause"] >= 0)]
+        refused = rows.compress((rows["flags"] & np.uint32(Flag.NEGATIVE) != 0) & (rows["cause"] >= 0))
         for code in np.unique(refused["cause"]).tolist():
-            mine = refused[refused["cause"] == code]
+            mine = refused.compress(refused["cause"] == code)
             first = mine[0]
             known = (self.lens.conv(int(first["conv"])), int(first["kind"]), code) in self._known_refusals
             if known:
@@ -166,10 +174,10 @@ class ModbusRules:
             )
 
     def _pairing(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
-        answers = rows[rows["role"] == Role.SERVER]
-        lone = answers[
+        answers = rows.compress(rows["role"] == Role.SERVER)
+        lone = answers.compress(
             (answers["flags"] & _UNPAIRED != 0) & (answers["flags"] & np.uint32(Flag.MIDSTREAM) == 0)
-        ]
+        )
         if len(lone) and not self._learned_unpaired(lone[0]):
             finding = self._finding(
                 "modbus-unpaired",
@@ -185,11 +193,10 @@ class ModbusRules:
 
     def _second_responses(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
         """Two answers in new TCP bytes to one request."""
-        answers, left = thinned(rows[(rows["role"] == Role.SERVER) & (rows["state"] >= 0)], MAX_READ)
+        answers, left = thinned(rows.compress((rows["role"] == Role.SERVER) & (rows["state"] >= 0)), MAX_READ)
         requests = answers["state"].astype(np.int64) * 64 + answers["seq"] % 64
-        numbers = answers["seq"].tolist()
-        before = self._paired.first(requests.tolist(), numbers)
-        again = [at for at, number in enumerate(numbers) if before[at] == number >= 0]
+        numbers = answers["seq"].astype(np.int64)
+        again = np.flatnonzero((self._paired.first(requests, numbers) == numbers) & (numbers >= 0)).tolist()
         self._unread += len(left)
         found += [self._second_response(answers[at : at + 1]) for at in again]
 
@@ -208,7 +215,7 @@ class ModbusRules:
 
     def _echoes(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
         """Responses to a write of one object that repeat another value than was asked for."""
-        rows, left = thinned(rows[rows["flags"] & np.uint32(Flag.NEGATIVE) == 0], MAX_READ)
+        rows, left = thinned(rows.compress(rows["flags"] & np.uint32(Flag.NEGATIVE) == 0), MAX_READ)
         self._unread += len(left)
         for at, row in enumerate(rows):
             asks = row["role"] == Role.CLIENT
@@ -245,9 +252,11 @@ class ModbusRules:
         return names.endpoint(int(row["src"])), names.endpoint(int(row["dst"]))
 
     def _limits(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
-        asked = rows[(rows["role"] == Role.CLIENT) & (rows["count"] >= 0)]
+        asked = rows.compress((rows["role"] == Role.CLIENT) & (rows["count"] >= 0))
         for kind, limit in QUANTITY_LIMITS.items():
-            over = asked[(asked["kind"] == kind) & ((asked["count"] > limit) | (asked["count"] == 0))]
+            over = asked.compress(
+                (asked["kind"] == kind) & ((asked["count"] > limit) | (asked["count"] == 0))
+            )
             if len(over):
                 found.append(
                     self._finding(
@@ -266,10 +275,10 @@ class ModbusRules:
     def _writes(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
         if self._learning:
             return
-        wrote = rows[(rows["role"] == Role.CLIENT) & among(rows["kind"], WRITES)]
+        wrote = rows.compress((rows["role"] == Role.CLIENT) & among(rows["kind"], WRITES))
         sources = dict.fromkeys(wrote["src"].tolist())
         new = [src for src in sources if self.lens.names.endpoint(src) not in self._writers]
-        found += [self._writer(wrote[wrote["src"] == src]) for src in new]
+        found += [self._writer(wrote.compress(wrote["src"] == src)) for src in new]
 
     def _writer(self, wrote: npt.NDArray[Any]) -> Finding:
         """A host that never wrote; from a known client after a short learning a warning, once."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import SECOND, Lens
+from detectors.groups import SECOND, Lens, among, order_of, runs
 from detectors.loss import CONNECTIONS, unseen
 from detectors.rules.common import Bounded, message_finding, protocol_rows
 from detectors.tables import conv_of
@@ -77,11 +77,11 @@ class TcpRules:
         """Findings of one slice."""
         found: list[Finding] = []
         rows = protocol_rows(piece, self._proto)
-        for row in rows[rows["kind"] == SYN]:
+        for row in self._strange(rows.compress(rows["kind"] == SYN)):
             self._open(row, piece.start, found)
-        for row in rows[rows["kind"] == RST]:
+        for row in rows.compress(rows["kind"] == RST):
             self._reset(row, piece.start, found)
-        found += [self._conflict(row) for row in rows[rows["kind"] == CONFLICT][:MAX_CONFLICTS]]
+        found += [self._conflict(row) for row in rows.compress(rows["kind"] == CONFLICT)[:MAX_CONFLICTS]]
         self._lacking(unseen(rows), piece.start, found)
         self._repetition(piece, found)
         return found
@@ -112,6 +112,14 @@ class TcpRules:
         finding.conv, finding.group = -1, "capture"
         found.append(finding)
 
+    def _strange(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Openings of what learning did not meet."""
+        if self._learning or not len(rows):
+            return rows
+        convs = set(rows["conv"].tolist())
+        strange = [conv for conv in convs if self.lens.conv(conv)[1:4] not in self._known]
+        return rows.compress(among(rows["conv"], strange))
+
     def _conflict(self, row: Any) -> Finding:
         """A TCP stack repeats what it sent; other bytes for the same place come from somebody else."""
         src, dst = (self.lens.names.endpoint(int(row[side])) for side in ("src", "dst"))
@@ -137,8 +145,6 @@ class TcpRules:
     def _open(self, row: Any, now: int, found: list[Finding]) -> None:
         conv = int(row["conv"])
         key = self.lens.conv(conv)
-        if not self._learning and key[1:4] in self._known:
-            return
         client = self._client(int(row["src"]), now)
         if len(client.targets) < MAX_TARGETS:
             client.targets[conv] = int(row["frame"])
@@ -205,14 +211,20 @@ class TcpRules:
         self._count(messages, again)
 
     def _count(self, messages: npt.NDArray[Any], again: npt.NDArray[np.bool_]) -> None:
-        for conv in np.unique(messages["conv"][again]).tolist():
+        rows = np.flatnonzero(again)
+        rows = rows[order_of(messages["conv"][rows])]
+        convs, (first, sizes) = messages["conv"][rows], runs(messages["conv"][rows])
+        everybody = np.sort(messages["conv"])
+        low, high = (np.searchsorted(everybody, convs[first], side) for side in ("left", "right"))
+        columns = (column.tolist() for column in (convs[first], first, sizes, high - low))
+        for conv, at, repeated, total in zip(*columns, strict=True):
             if len(self._repeats) >= MAX_CLIENTS and conv not in self._repeats:
                 continue
-            mine = messages["conv"] == conv
             counts = self._repeats.setdefault(conv, [0, 0])
-            counts[0] += int(np.count_nonzero(again & mine))
-            counts[1] += int(np.count_nonzero(mine))
-            self._samples.setdefault(conv, messages[again & mine][:20].copy())
+            counts[0] += repeated
+            counts[1] += total
+            if conv not in self._samples:
+                self._samples[conv] = messages.take(rows[at : at + min(repeated, 20)])
 
     def _repetition_findings(self) -> list[Finding]:
         found = []

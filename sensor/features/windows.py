@@ -26,16 +26,16 @@ after them in the same window is counted in ``truncated`` and left out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from numpy.lib.recfunctions import repack_fields
 
 from detectors.base import Slice
-from detectors.groups import REPEATED, SECOND, Lens, column, news, pack, runs
+from detectors.groups import REPEATED, SECOND, Lens, column, conv_part, news, order_of, pack, runs
 from detectors.tables import FEATURES
 from grid_profiles.vocabulary import DANGEROUS, Flag, KindClass, Role
 
@@ -55,6 +55,8 @@ _CLASSES: Final = {
 }
 
 Floats = npt.NDArray[np.float64]
+Columns = Mapping[str, npt.NDArray[Any]]
+"""Columns by name: one array each, or records."""
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ class Windower:
     length: int = WINDOW
     truncated: int = 0
     _number: int | None = None
-    _rows: list[npt.NDArray[Any]] = field(default_factory=list)
+    _rows: list[Columns] = field(default_factory=list)
     _count: int = 0
     _changes: dict[int, tuple[int, int]] = field(default_factory=dict)
     _last: Floats = field(default_factory=lambda: np.full(1_024, np.nan))  # by point of the run
@@ -94,9 +96,9 @@ class Windower:
         room = MAX_ROWS - self._count
         self.truncated += max(0, len(piece.messages) - room)
         if len(piece.messages) and room > 0:
-            # a view of some columns would keep all the others alive
-            self._rows.append(repack_fields(piece.messages[:room][_COLUMNS]))
-            self._count += len(self._rows[-1])
+            messages = piece.messages[:room]
+            self._rows.append({name: np.ascontiguousarray(messages[name]) for name in _COLUMNS})
+            self._count += len(messages)
             self._value_changes(piece)
         return closed
 
@@ -105,11 +107,11 @@ class Windower:
         if self._number is None:
             return None
         start = self._number * self.length
-        rows = np.concatenate(self._rows) if self._rows else None
-        changes, self._changes = self._changes, {}
-        self._rows, self._count, self._number = [], 0, None
-        if rows is None:
+        parts, changes = self._rows, self._changes
+        self._rows, self._count, self._number, self._changes = [], 0, None, {}
+        if not parts:
             return Window(start, empty_frame())
+        rows = {name: np.concatenate([part[name] for part in parts]) for name in _COLUMNS}
         return Window(start, features(rows, self.lens, self.length, changes))
 
     def _value_changes(self, piece: Slice) -> None:
@@ -157,7 +159,7 @@ def silent_row(length: int = WINDOW) -> dict[str, float]:
 
 
 def features(
-    rows: npt.NDArray[Any],
+    rows: Columns,
     lens: Lens,
     length: int = WINDOW,
     changes: dict[int, tuple[int, int]] | None = None,
@@ -166,8 +168,8 @@ def features(
 
     Parameters
     ----------
-    rows : ndarray
-        Messages with at least the columns ts, proto, role, conv, kind, cause, point, size, flags.
+    rows : mapping or ndarray
+        Messages, at least one; columns ts, proto, role, conv, kind, cause, point, size, flags.
     lens : Lens
         Gives the class of each kind.
     length : int
@@ -180,22 +182,23 @@ def features(
     DataFrame
         Index ``conv``; ``proto`` and :data:`FEATURES`.
     """
-    convs, index = np.unique(rows["conv"], return_inverse=True)
-    n = len(convs)
-    total = np.bincount(index, minlength=n).astype(np.float64)
+    order = order_of(rows["conv"])
+    rows = {name: rows[name].take(order) for name in _COLUMNS}
+    first, sizes = runs(rows["conv"])
+    convs, n, total = rows["conv"][first], len(first), sizes.astype(np.float64)
+    index = np.repeat(np.arange(n), sizes)
     sent = (rows["role"] == Role.CLIENT) | (rows["role"] == Role.PUBLISHER)
     classes = _class_codes(rows, lens)
     refused = rows["flags"] & np.uint32(Flag.NEGATIVE) != 0
     trouble = rows["flags"] & _TROUBLE != 0
 
     def share(mask: npt.NDArray[np.bool_]) -> Floats:
-        return np.asarray(np.bincount(index, weights=mask, minlength=n) / total, np.float64)
+        return np.bincount(index[mask], minlength=n) / total
 
-    gap_mean, gap_std, gap_max = _gaps(rows["ts"].astype(np.int64), index, n, length / SECOND)
-    kinds, entropy = _diversity(pack(rows), index, n, total)
-    response_mean, response_max = _responses(rows, sent, index, n)
+    gap_mean, gap_std, gap_max = _gaps(rows["ts"], index, n, length / SECOND)
+    kinds, entropy = _diversity(rows, convs, total)
+    response_mean, response_max = _responses(rows["ts"], sent, index, n)
     columns = {
-        "proto": _first(rows["proto"], index, n),
         "messages": total,
         "bytes": np.bincount(index, weights=np.maximum(rows["size"], 0), minlength=n),
         "client_share": share(sent),
@@ -206,7 +209,7 @@ def features(
         "error_share": share((classes == _ERROR) | refused),
         "kinds": kinds,
         "kind_entropy": entropy,
-        "points": _distinct(rows["point"].astype(np.int64), rows["point"] >= 0, index, n),
+        "points": _distinct(rows["point"], index, n),
         "gap_mean": gap_mean,
         "gap_std": gap_std,
         "gap_max": gap_max,
@@ -215,25 +218,27 @@ def features(
         "repeated_share": share(trouble),
         "value_changes": _changed_share(changes or {}, convs),
     }
-    return pd.DataFrame(columns, index=pd.Index(convs.astype(np.int64), name="conv"))
+    # of one block: a frame of twenty columns takes longer to make than all of them
+    frame = pd.DataFrame(
+        np.column_stack([columns[name] for name in FEATURES]),
+        columns=FEATURES,
+        index=pd.Index(convs.astype(np.int64), name="conv"),
+    )
+    frame.insert(0, "proto", rows["proto"][first].astype(np.int64))
+    return frame
 
 
 def _changed_share(changes: dict[int, tuple[int, int]], convs: npt.NDArray[Any]) -> Floats:
-    pairs = [changes.get(int(conv), (0, 0)) for conv in convs]
+    pairs = [changes.get(conv, (0, 0)) for conv in convs.tolist()]
     return np.array([some / max(total, 1) for some, total in pairs], np.float64)
 
 
-def _first(values: npt.NDArray[Any], index: npt.NDArray[np.intp], n: int) -> npt.NDArray[np.int64]:
-    out = np.zeros(n, np.int64)
-    out[index[::-1]] = values[::-1]
-    return out
-
-
-def _class_codes(rows: npt.NDArray[Any], lens: Lens) -> npt.NDArray[np.int64]:
+def _class_codes(rows: Columns, lens: Lens) -> npt.NDArray[np.int64]:
     pairs = rows["proto"].astype(np.int64) << 32 | (rows["kind"].astype(np.int64) & 0xFFFFFFFF)
-    unique, inverse = np.unique(pairs, return_inverse=True)
-    codes = [_class_code(int(pair), lens) for pair in unique]
-    return np.asarray(codes, np.int64)[inverse]
+    here = np.sort(pairs)
+    here = here[news(here)]
+    codes = np.array([_class_code(pair, lens) for pair in here.tolist()], np.int64)
+    return codes.take(np.searchsorted(here, pairs))
 
 
 def _class_code(pair: int, lens: Lens) -> int:
@@ -246,57 +251,57 @@ def _gaps(
     ts: npt.NDArray[np.int64], index: npt.NDArray[np.intp], n: int, alone: float
 ) -> tuple[Floats, Floats, Floats]:
     """Mean, deviation and longest time between messages of one conversation, in order of arrival."""
-    order = np.argsort(index, kind="stable")
-    mine = index[order]
-    same = mine[1:] == mine[:-1]
-    gaps = np.maximum(np.diff(ts[order])[same], 0) / SECOND
-    owner = mine[1:][same]
+    same = index[1:] == index[:-1]
+    gaps = np.maximum(np.diff(ts)[same], 0) / SECOND
+    owner = index[1:][same]
     count = np.bincount(owner, minlength=n)
     some = np.maximum(count, 1)
     mean = np.bincount(owner, weights=gaps, minlength=n) / some
     variance = np.bincount(owner, weights=(gaps - mean[owner]) ** 2, minlength=n) / some
-    longest = np.zeros(n)
-    np.maximum.at(longest, owner, gaps)
     none = count == 0
-    return np.where(none, alone, mean), np.sqrt(variance), np.where(none, alone, longest)
+    return np.where(none, alone, mean), np.sqrt(variance), np.where(none, alone, _longest(gaps, owner, n))
 
 
-def _diversity(
-    keys: npt.NDArray[np.int64], index: npt.NDArray[np.intp], n: int, total: Floats
-) -> tuple[Floats, Floats]:
-    """Number and entropy (bits) of kinds per conversation; ``keys`` hold the conversation too."""
-    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
-    owner = index[first]
+def _longest(times: Floats, owner: npt.NDArray[np.intp], n: int) -> Floats:
+    """The longest time of each owner, 0 without one; owners ascend."""
+    longest = np.zeros(n)
+    if len(times):
+        first, _ = runs(owner)
+        longest[owner[first]] = np.maximum.reduceat(times, first)
+    return longest
+
+
+def _diversity(rows: Columns, convs: npt.NDArray[Any], total: Floats) -> tuple[Floats, Floats]:
+    """Number and entropy (bits) of kinds per conversation."""
+    keys = np.sort(pack(rows))  # the conversation is their first part
+    first, counts = runs(keys)
+    owner = np.searchsorted(convs, conv_part(keys[first]))
     p = counts / total[owner]
-    entropy = np.bincount(owner, weights=-p * np.log2(p), minlength=n)
-    return np.bincount(owner, minlength=n).astype(np.float64), np.maximum(entropy, 0.0)
+    entropy = np.bincount(owner, weights=-p * np.log2(p), minlength=len(convs))
+    return np.bincount(owner, minlength=len(convs)).astype(np.float64), np.maximum(entropy, 0.0)
 
 
-def _distinct(
-    values: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_], index: npt.NDArray[np.intp], n: int
-) -> Floats:
+def _distinct(values: npt.NDArray[np.int64], index: npt.NDArray[np.intp], n: int) -> Floats:
+    """Different values from 0 of each owner; owners ascend."""
+    valid = values >= 0
     mine, owner = values[valid], index[valid]
-    if not len(mine):
-        return np.zeros(n)
-    order = np.lexsort((mine, owner))
-    mine, owner = mine[order], owner[order]
-    new = news(owner, mine)
-    return np.bincount(owner[new], minlength=n).astype(np.float64)
+    width = int(mine.max(initial=0)).bit_length()
+    if width + n.bit_length() < 63:
+        keys = np.sort(owner << width | mine)
+        owner = keys[news(keys)] >> width if len(keys) else owner
+    else:
+        order = np.lexsort((mine, owner))
+        owner = owner[order][news(owner[order], mine[order])]
+    return np.bincount(owner, minlength=n).astype(np.float64)
 
 
 def _responses(
-    rows: npt.NDArray[Any], sent: npt.NDArray[np.bool_], index: npt.NDArray[np.intp], n: int
+    ts: npt.NDArray[np.int64], sent: npt.NDArray[np.bool_], index: npt.NDArray[np.intp], n: int
 ) -> tuple[Floats, Floats]:
     """Mean and longest time from a client's message to the server's next, per conversation; -1 none."""
-    order = np.argsort(index, kind="stable")
-    mine, from_client = index[order], sent[order]
-    answer = np.zeros(len(order), bool)
-    answer[1:] = (mine[1:] == mine[:-1]) & from_client[:-1] & ~from_client[1:]
-    at = np.flatnonzero(answer)
-    ts = rows["ts"][order].astype(np.int64)
+    at = np.flatnonzero((index[1:] == index[:-1]) & sent[:-1] & ~sent[1:]) + 1
     took = np.maximum(ts[at] - ts[at - 1], 0) / SECOND
-    count = np.bincount(mine[at], minlength=n)
-    mean = np.bincount(mine[at], weights=took, minlength=n) / np.maximum(count, 1)
-    longest = np.zeros(n)
-    np.maximum.at(longest, mine[at], took)
-    return np.where(count == 0, -1.0, mean), np.where(count == 0, -1.0, longest)
+    count = np.bincount(index[at], minlength=n)
+    mean = np.bincount(index[at], weights=took, minlength=n) / np.maximum(count, 1)
+    none = count == 0
+    return np.where(none, -1.0, mean), np.where(none, -1.0, _longest(took, index[at], n))
