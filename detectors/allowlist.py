@@ -68,7 +68,7 @@ class Allowlist:
     def __init__(self, baseline: Baseline, lens: Lens) -> None:
         self.lens = lens
         self.refused: Counter[str] = Counter()
-        self._hosts = set(baseline.tables["assets"]["address"])
+        self._hosts = {row.address for row in baseline.rows("assets")}
         self._convs = {conv_of(row) for row in baseline.rows("conversations")}
         self._protocol_pairs = {(conv[0], frozenset(conv[1:3])) for conv in self._convs}
         self._served = {conv[1:4] for conv in self._convs}

@@ -30,7 +30,7 @@ from detectors.baseline import Baseline
 from detectors.calibration import FIT_SHARE, MIN_HELD, Budget, Tail
 from detectors.detector import LinkFinding
 from detectors.groups import ConvKey, Lens
-from detectors.tables import FEATURES, conv_of
+from detectors.tables import CONV_KEYS, FEATURES
 
 NAME: Final = "behaviour"
 DEFAULT_MODEL: Final = "knn"
@@ -415,19 +415,24 @@ def _readings(top: dict[str, float]) -> dict[str, float]:
 
 
 def _normals(table: pd.DataFrame) -> dict[ConvKey, Normal]:
-    grouped: dict[ConvKey, list[int]] = {}
-    for index, row in enumerate(table.itertuples(index=False)):
-        grouped.setdefault(conv_of(row), []).append(index)
     values = table[list(FEATURES)].to_numpy(np.float64)
-    return {key: Normal.of(values[at]) for key, at in grouped.items() if len(at) >= MIN_WINDOWS}
+    return {key: Normal.of(values[at]) for key, at in _by_conv(table).items() if len(at) >= MIN_WINDOWS}
 
 
 def scaled_rows(table: pd.DataFrame, normals: dict[ConvKey, Normal]) -> Floats:
     """Normalised rows of a table, NaN for conversations without a normal."""
     values = table[list(FEATURES)].to_numpy(np.float64)
     out = np.full(values.shape, np.nan)
-    for index, row in enumerate(table.itertuples(index=False)):
-        normal = normals.get(conv_of(row))
+    for key, at in _by_conv(table).items():
+        normal = normals.get(key)
         if normal is not None:
-            out[index] = normal.scale(values[index])
+            out[at] = normal.scale(values[at])
     return out
+
+
+def _by_conv(table: pd.DataFrame) -> dict[ConvKey, list[int]]:
+    """Row numbers of each conversation of a table."""
+    grouped: dict[ConvKey, list[int]] = {}
+    for index, key in enumerate(zip(*(table[name].tolist() for name in CONV_KEYS), strict=True)):
+        grouped.setdefault(key, []).append(index)
+    return grouped

@@ -41,7 +41,7 @@ from detectors.groups import (
     unpack,
 )
 from detectors.loss import Losses
-from detectors.tables import conv_of, text_numbers
+from detectors.tables import TABLES, conv_of, text_numbers
 from detectors.timing_learner import MAX_KEYS, RATE_WINDOW, TimingKey, quantile
 from grid_profiles.vocabulary import KindClass, Role
 
@@ -444,10 +444,11 @@ def _limits(row: Any, budget: Budget, series: int, learned_s: float) -> _Limits:
 
 def _spare(made: list[_Limits], baseline: Baseline) -> None:
     """No silence for kinds that only follow other messages."""
+    at = list(TABLES["kinds"].columns).index("class")  # no name for an attribute
     dependent = {
         (conv_of(row), row.role, row.kind, row.cause)
-        for row in baseline.tables["kinds"].rename(columns={"class": "group"}).itertuples(index=False)
-        if row.group in DEPENDENT
+        for row in baseline.rows("kinds")
+        if row[at] in DEPENDENT
     }
     for limits in made:
         if limits.key in dependent:

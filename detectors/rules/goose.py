@@ -117,7 +117,7 @@ class GooseRules:
         self._unread = 0
         self._counts: dict[tuple[int, int], int] = {}  # messages of a block in the second that is running
         if baseline is not None:
-            described = set(baseline.tables["control_blocks"]["ref"])  # their revision is judged by it
+            described = {row.ref for row in baseline.rows("control_blocks")}  # their revision is judged by it
             for row in baseline.rows("publishers"):
                 self._sources.setdefault(row.point, set()).add(row.source)
                 if row.point in described:
