@@ -279,18 +279,21 @@ class Behaviour:
         self.normals = _normals(table)
         self.skipped: dict[str, str] = {}
         self.models: dict[str, Model] = {}
-        for protocol, rows in table.groupby("protocol", sort=True):
-            self._fit(str(protocol), rows, seed)
+        scaled, starts = scaled_rows(table, self.normals), table["start"].to_numpy(np.float64)
+        protocols = np.array(table["protocol"].tolist(), object)
+        for protocol in sorted(set(protocols)):
+            mine = protocols == protocol
+            self._fit(str(protocol), starts[mine], scaled[mine], seed)
         self.known = [key for key in self.normals if key[0] in self.models]
         window_s = float(baseline.params.get("window_s", 10.0))
         self.alpha = budget.probability(budget.behaviour, window_s, len(self.known))
         self._recent: dict[ConvKey, list[bool]] = {}
 
-    def _fit(self, protocol: str, table: pd.DataFrame, seed: int) -> None:
-        starts = np.sort(table["start"].unique())
+    def _fit(self, protocol: str, start: Floats, scaled: Floats, seed: int) -> None:
+        """Fit and calibrate on the windows of one protocol: where they begin (s), normalised rows."""
+        starts = np.unique(start)
         border = starts[min(len(starts) - 1, round(len(starts) * FIT_SHARE))]
-        scaled = scaled_rows(table, self.normals)
-        early = (table["start"] < border).to_numpy()
+        early = start < border
         usable = np.isfinite(scaled).all(axis=1)
         fit, held = scaled[early & usable], scaled[~early & usable]
         if len(fit) < MIN_FIT or len(held) < MIN_HELD:
