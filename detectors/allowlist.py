@@ -140,12 +140,12 @@ class Allowlist:
                 if self.lens.dangerous(int(messages["proto"][first]), key.kind, key.role):
                     dangers[key.conv] = min(first, dangers.get(key.conv, first))
                 continue
-            finding = self._judge_kind(messages[groups.rows(index)], key)
+            finding = self._judge_kind(messages.take(groups.rows(index)), key)
             if finding is None and len(self._fine) < MAX_KINDS:
                 self._fine.add(packed)
             _keep(finding, found)
         for conv in self._most_telling(unknown, dangers):
-            rows = messages[np.sort(np.concatenate([groups.rows(i) for i in unknown[conv]]))]
+            rows = messages.take(np.sort(np.concatenate([groups.rows(i) for i in unknown[conv]])))
             danger = messages[dangers[conv]] if conv in dangers else None
             _keep(self._new_conversation(conv, rows, danger), found)
         return set(unknown)
@@ -163,7 +163,7 @@ class Allowlist:
         conv, proto = self.lens.conv(key.conv), int(rows[0]["proto"])
         if (conv, *key[1:]) in self._kinds:
             return self._not_approved(conv, key, rows)
-        fresh = rows[rows["flags"] & np.uint32(REPEATED) == 0]
+        fresh = rows.compress(rows["flags"] & np.uint32(REPEATED) == 0)
         if not len(fresh) or conv[0] in HOUSEKEEPING:
             return None
         if self.lens.dangerous(proto, key.kind, key.role):
@@ -298,7 +298,7 @@ class Allowlist:
         return Level.NOTICE if asked_all or known_pair or other_port else Level.WARNING
 
     def _command_source(self, key: ConvKey, rows: npt.NDArray[Any], danger: Any) -> Finding:
-        sent = rows[(rows["kind"] == danger["kind"]) & (rows["src"] == danger["src"])]
+        sent = rows.compress((rows["kind"] == danger["kind"]) & (rows["src"] == danger["src"]))
         proto, code = int(danger["proto"]), int(danger["kind"])
         kind = self.lens.names.kind(proto, code)
         return news_finding(

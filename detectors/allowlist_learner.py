@@ -86,7 +86,7 @@ class AllowlistLearner:
             return
         keys = group(pack(messages))
         for index, packed in enumerate(keys.keys.tolist()):
-            self._kind(messages[keys.rows(index)], unpack(packed))
+            self._kind(messages.take(keys.rows(index)), unpack(packed))
         self._object_rows(messages)
 
     def _kind(self, rows: npt.NDArray[Any], key: Key) -> None:

@@ -46,7 +46,7 @@ class ChoiceLearner:
         rows = protocol_rows(piece, self._proto)
         if not len(rows):
             return
-        for mine, value in self.choices(rows[rows["flags"] & np.uint32(REPEATED) == 0]):
+        for mine, value in self.choices(rows.compress(rows["flags"] & np.uint32(REPEATED) == 0)):
             src, dst = (self.lens.names.endpoint(int(mine[0][name])) for name in ("src", "dst"))
             key = (src, dst, value)
             if key not in self._seen and len(self._seen) >= MAX_CHOICES:

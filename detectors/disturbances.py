@@ -177,10 +177,10 @@ class Disturbances:
     def _reports(self, piece: Slice) -> npt.NDArray[Any]:
         """Spontaneous single and double points of known stations."""
         rows = protocol_rows(piece, self._ids["iec104"])
-        rows = rows[(rows["role"] == Role.SERVER) & (rows["cause"] == 3) & (rows["kind"] <= 31)]
+        rows = rows.compress((rows["role"] == Role.SERVER) & (rows["cause"] == 3) & (rows["kind"] <= 31))
         convs = rows["conv"].tolist()
         known = {conv: self._pair(conv) is not None for conv in set(convs)}
-        found: npt.NDArray[Any] = rows[np.array([known[conv] for conv in convs], bool)]
+        found: npt.NDArray[Any] = rows.compress(np.array([known[conv] for conv in convs], bool))
         return found
 
     # --- connections --------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class Disturbances:
     def _sessions(self, messages: npt.NDArray[Any]) -> None:
         """Sessions that known clients open; the same as a TCP opening, which filtered captures leave out."""
         kinds = messages["proto"].astype(np.int64) << KIND_BITS | messages["kind"]
-        for row in messages[among(kinds, self._openings)][:MAX_ROWS]:
+        for row in messages.compress(among(kinds, self._openings))[:MAX_ROWS]:
             pair, now = self._pair(int(row["conv"])), int(row["ts"])
             link = self._link(pair) if pair is not None else None
             if pair is None or link is None or now - link.heard <= BROKEN:
@@ -233,11 +233,11 @@ class Disturbances:
             return
         kinds = rows["kind"]
         telling = (kinds > 512) | (kinds == INTERROGATION) | (kinds == CLOCK)
-        for row in rows[telling][:MAX_ROWS]:
+        for row in rows.compress(telling)[:MAX_ROWS]:
             pair = self._pair(int(row["conv"]))
             if pair is not None:
                 self._telling(row, pair, self._link(pair))
-        sent = rows[(kinds < 256) & (kinds > 0) & (rows["role"] == Role.SERVER)]
+        sent = rows.compress((kinds < 256) & (kinds > 0) & (rows["role"] == Role.SERVER))
         for conv in set(sent["conv"].tolist()):
             pair = self._pair(conv)
             if pair is not None:

@@ -204,14 +204,14 @@ class Exchanges:
         key, tag, conv, asks = (rows[name][order] for name in ("key", "tag", "conv", "asks"))
         same = (key[1:] == key[:-1]) & (tag[1:] == tag[:-1]) & (conv[1:] == conv[:-1])
         paired = np.flatnonzero(same & asks[:-1] & ~asks[1:])
-        again = rows[order[:-1][same & asks[:-1] & asks[1:]]]
+        again = rows.take(order[:-1][same & asks[:-1] & asks[1:]])
         last = asks.copy()
         last[:-1] &= ~same
-        late = self._age(rows[np.sort(order[last])], piece.start)  # in order of arrival again
+        late = self._age(rows.take(np.sort(order[last])), piece.start)  # in order of arrival again
         asked, answered = order[paired], order[paired + 1]
         arrived = np.argsort(answered)
         missed = np.concatenate((again, late)) if len(again) else late
-        return Outcome(rows[asked[arrived]], rows[answered[arrived]], missed)
+        return Outcome(rows.take(asked[arrived]), rows.take(answered[arrived]), missed)
 
     def _with_fresh(self, piece: Slice) -> Rows:
         """What waits, and behind it what this slice asks and answers."""
@@ -244,12 +244,12 @@ class Exchanges:
     def _age(self, rows: Rows, now: int) -> Rows:
         """Keep what may still be answered; returns what waited too long."""
         over = rows["ts"] < now - PATIENCE
-        kept = rows[~over]
+        kept = rows.compress(~over)
         if len(kept) > self.limit:
             self.evicted += len(kept) - self.limit
             kept = kept[-self.limit :]
         self._waiting = kept
-        return rows[over]
+        return rows.compress(over)
 
 
 def gaps_in(piece: Slice) -> Ints:

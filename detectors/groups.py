@@ -161,7 +161,7 @@ def addressing(messages: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Rows that ask for or publish an object: answers repeat what the request said."""
     asked = (messages["point"] >= 0) & (messages["flags"] & np.uint32(Flag.NEGATIVE) == 0)
     polled = (messages["role"] == Role.SERVER) & (messages["state"] >= 0) & (messages["cause"] < 0)
-    rows: npt.NDArray[Any] = messages[asked & ~polled]
+    rows: npt.NDArray[Any] = messages.compress(asked & ~polled)
     return rows
 
 
@@ -170,9 +170,9 @@ def objects(rows: npt.NDArray[Any]) -> list[tuple[int, int, int, int, Any]]:
     if not len(rows):
         return []
     order = np.lexsort((rows["point"], rows["kind"], rows["conv"]))
-    ordered = rows[order]
+    ordered = rows.take(order)
     starts, counts = runs(ordered["point"], ordered["kind"], ordered["conv"])
-    firsts = ordered[starts]
+    firsts = ordered.take(starts)
     columns = (firsts[name].tolist() for name in ("conv", "kind", "point"))
     return list(zip(*columns, counts.tolist(), firsts, strict=True))
 
@@ -307,9 +307,9 @@ class Lens:
         if not len(finite):
             return PointRows(points[:0], np.zeros(0, np.int64))
         order = _by_object(points["conv"][finite].astype(np.int64), points["point"][finite])
-        points = points[finite[order]]
+        points = points.take(finite[order])
         first, sizes = runs(points["conv"], points["point"])
-        heads = points[first]
+        heads = points.take(first)
         return PointRows(
             points, np.repeat(self._points.numbers(heads["conv"].astype(np.int64), heads["point"]), sizes)
         )

@@ -108,7 +108,7 @@ class Responses:
         if len(asked):
             numbers = self._numbers.of(asked["conv"], asked["kind"])
             known = numbers >= 0
-            self._answered(asked[known], answered[known], numbers[known], found)
+            self._answered(asked.compress(known), answered.compress(known), numbers[known], found)
         if len(missed):
             self._missed(missed)
         odd = gaps_in(piece)
@@ -161,7 +161,7 @@ class Responses:
 
     def _missed(self, missed: npt.NDArray[Any]) -> None:
         numbers = self._numbers.of(missed["conv"], missed["kind"])
-        series, rows = self._series, missed[numbers >= 0]
+        series, rows = self._series, missed.compress(numbers >= 0)
         numbers = numbers[numbers >= 0]
         np.add.at(series.asked, numbers, 1)
         np.add.at(series.missed, numbers, 1)

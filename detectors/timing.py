@@ -258,7 +258,7 @@ class Timing:
                 "early",
                 Level.NOTICE,
                 number,
-                messages[rows[mine]],
+                messages.take(rows[mine]),
                 f"{self._what(limits)} came {_s(gap)} after the one before; cycle {_s(limits.period)}",
                 f"at least {_s(limits.early)} apart",
                 _s(gap),

@@ -101,7 +101,7 @@ class TimingLearner:
             if self._clock >= 0:
                 self._longest_pause = max(self._longest_pause, (piece.start - self._clock) / SECOND)
             self._clock = piece.end
-        rows = piece.messages[piece.messages["flags"] & np.uint32(REPEATED) == 0]
+        rows = piece.messages.compress(piece.messages["flags"] & np.uint32(REPEATED) == 0)
         if not len(rows):
             return
         window = piece.start // RATE_WINDOW

@@ -116,7 +116,7 @@ def _values(piece: Slice, lens: Lens, meaning: Meaning) -> PointRows:
     measured = meaning.of(piece)
     if measured is not None:
         keep &= measured
-    return PointRows(points, numbers) if keep.all() else PointRows(points[keep], numbers[keep])
+    return PointRows(points, numbers) if keep.all() else PointRows(points.compress(keep), numbers[keep])
 
 
 class ValueLearner:

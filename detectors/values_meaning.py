@@ -82,11 +82,11 @@ class Meaning:
         for proto, judge in self._judges:
             if proto >= len(here) or not here[proto]:
                 continue
-            mine = slice(None) if here[proto] == len(points) else np.flatnonzero(points["proto"] == proto)
-            other = judge(points[mine])
+            mine = None if here[proto] == len(points) else np.flatnonzero(points["proto"] == proto)
+            other = judge(points if mine is None else points.take(mine))
             if other.any():
                 keep = np.ones(len(points), bool) if keep is None else keep
-                keep[mine] = ~other
+                keep[... if mine is None else mine] = ~other
         return keep
 
 

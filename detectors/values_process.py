@@ -93,13 +93,13 @@ class Measured:
             keep &= messages["flags"][at] & np.uint32(REPEATED) == 0
             ordered = messages["role"][at] == Role.CLIENT
             if ordered.any():
-                orders = points[keep & ordered]
+                orders = points.compress(keep & ordered)
                 keep &= ~ordered
             measured = self._meaning.of(piece)
             if measured is not None:
                 keep &= measured
             if not keep.all():
-                points, numbers = points[keep], numbers[keep]
+                points, numbers = points.compress(keep), numbers[keep]
         firsts, sizes = runs(numbers)
         self._status = column(self._status, numbers, UNKNOWN)
         status = self._status[numbers[firsts]]
@@ -109,7 +109,7 @@ class Measured:
             self._status[numbers[firsts]] = status
         if (status == COMMANDED).any():
             keep = np.repeat(status == REPORTED, sizes)
-            points, numbers = points[keep], numbers[keep]
+            points, numbers = points.compress(keep), numbers[keep]
             firsts, sizes = runs(numbers)
         return View(points, numbers, firsts, sizes, orders)
 
@@ -152,7 +152,7 @@ class Switching:
                 changed = (values != before) & ~np.isnan(before)
                 if changed.any():
                     self.latest = max(self.latest, piece.start)
-                    rows = view.rows[ends[changed]]
+                    rows = view.rows.take(ends[changed])
                     if any(self._key(row) not in self._moved for row in rows):
                         self.novel = max(self.novel, piece.start)
                 self._last[numbers[mine]] = values

@@ -221,12 +221,12 @@ def _point_series(detection: Detection, decoded: Decoded, samples: Samples) -> l
         return []
     rows, protocols = samples.rows(), {protocol for protocol, _ in wanted}
     numbers = [n for n in np.unique(rows["proto"]).tolist() if decoded.names.protocol(n) in protocols]
-    rows = rows[np.isin(rows["proto"], numbers)]
+    rows = rows.compress(np.isin(rows["proto"], numbers))
     if not len(rows):
         return []
     bands = _bands(detection)
     made: list[PointSeries] = []
-    rows = rows[np.lexsort((rows["point"], rows["proto"], rows["conv"]))]
+    rows = rows.take(np.lexsort((rows["point"], rows["proto"], rows["conv"])))
     edges = [np.diff(rows[column]) != 0 for column in ("conv", "proto", "point")]
     for own in np.split(rows, np.flatnonzero(np.logical_or.reduce(edges)) + 1):
         key = own[0]

@@ -46,14 +46,14 @@ class ArpRules(ProtocolRules):
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Each pair of address and station once a slice; requests before answers by their time."""
-        rows = rows[(rows["kind"] == REQUEST) | (rows["kind"] == REPLY)]
-        claims = rows[(rows["name"] > 0) & (rows["ident"] > 0)]
+        rows = rows.compress((rows["kind"] == REQUEST) | (rows["kind"] == REPLY))
+        claims = rows.compress((rows["name"] > 0) & (rows["ident"] > 0))
         for mine in sorted(grouped(claims, "name", "ident"), key=lambda mine: int(mine[0]["frame"]))[
             :MAX_READ
         ]:
             self._claim(mine)
         self._unsolicited(rows)
-        for mine in grouped(rows[rows["kind"] == REQUEST], "src"):
+        for mine in grouped(rows.compress(rows["kind"] == REQUEST), "src"):
             self._scan(mine)
 
     def _claim(self, rows: Rows) -> None:
@@ -91,9 +91,11 @@ class ArpRules(ProtocolRules):
 
     def _unsolicited(self, rows: Rows) -> None:
         """Answers about an address that nobody asked for; those to oneself are announcements."""
-        for mine in grouped(rows[(rows["kind"] == REQUEST) & (rows["point"] > 0)], "point"):
+        for mine in grouped(rows.compress((rows["kind"] == REQUEST) & (rows["point"] > 0)), "point"):
             self._asked.put(int(mine[0]["point"]), int(mine[-1]["ts"]))
-        replies = rows[(rows["kind"] == REPLY) & (rows["name"] != rows["point"]) & (rows["name"] > 0)]
+        replies = rows.compress(
+            (rows["kind"] == REPLY) & (rows["name"] != rows["point"]) & (rows["name"] > 0)
+        )
         for mine in grouped(replies, "src", "name"):
             asked = self._asked.get(int(mine[0]["name"]))
             if asked is not None and int(mine[0]["ts"]) - asked <= ASKED:
@@ -112,7 +114,7 @@ class ArpRules(ProtocolRules):
             return
         known = {point for _, point in self.habits.points.get(self.sides(rows[0]), ())}
         _, first = np.unique(rows["point"], return_index=True)
-        asked = [(self.point(row), int(row["frame"])) for row in rows[np.sort(first)[:MAX_ITEMS]]]
+        asked = [(self.point(row), int(row["frame"])) for row in rows.take(np.sort(first)[:MAX_ITEMS])]
         news = [(address, frame) for address, frame in asked if address and address not in known]
         if not news:
             return

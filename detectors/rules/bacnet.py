@@ -53,18 +53,22 @@ class BacnetRules(ProtocolRules):
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """By number."""
-        kinds, negative = rows["kind"], rows[has(rows, Flag.NEGATIVE)]
+        kinds, negative = rows["kind"], rows.compress(has(rows, Flag.NEGATIVE))
         link, password = negative["kind"] == BVLC_RESULT, negative["cause"] == PASSWORD_FAILURE
         password &= ~link
-        self.refusals(REFUSED, self._refused, negative[~link & ~password], REFUSALS, "refused requests of")
-        self.refusals(ROUTING, self._link, negative[link], LINK_REFUSALS, "refused link functions of")
-        for mine in grouped(negative[password], "conv"):
+        self.refusals(
+            REFUSED, self._refused, negative.compress(~link & ~password), REFUSALS, "refused requests of"
+        )
+        self.refusals(
+            ROUTING, self._link, negative.compress(link), LINK_REFUSALS, "refused link functions of"
+        )
+        for mine in grouped(negative.compress(password), "conv"):
             text = f"{self.host(mine[0]['src'])} refused the password of {self.host(mine[0]['dst'])}"
             self.say(PASSWORD, mine, text, "the right password", "password failure", pair=True)
-        self._discovery(rows[among(kinds, WHO)])
-        asked = rows[(rows["role"] == Role.CLIENT) & (kinds >= 0) & (kinds < REQUESTS)]
+        self._discovery(rows.compress(among(kinds, WHO)))
+        asked = rows.compress((rows["role"] == Role.CLIENT) & (kinds >= 0) & (kinds < REQUESTS))
         self.sweep(SWEEP, self._devices, asked, DEVICES, "turned to")
-        self._priorities(asked[among(asked["kind"], WRITES)])
+        self._priorities(asked.compress(among(asked["kind"], WRITES)))
 
     def _priorities(self, rows: Rows) -> None:
         """Writes at a priority that this writer never used; once each."""
@@ -106,7 +110,7 @@ class PriorityLearner(ChoiceLearner):
 
     def choices(self, rows: Rows) -> Iterator[tuple[Rows, int]]:
         """Writes by host, device and priority."""
-        writes = rows[(rows["role"] == Role.CLIENT) & among(rows["kind"], WRITES)]
+        writes = rows.compress((rows["role"] == Role.CLIENT) & among(rows["kind"], WRITES))
         for mine in grouped(writes, "src", "dst", "state"):
             yield mine, priority_of(mine[0])
 

@@ -72,13 +72,17 @@ class C37118Rules(ProtocolRules):
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Damage, then commands, configurations, and data by column."""
-        self.refusals(CHECK, self._bad, rows[has(rows, Flag.MALFORMED)], BAD_FRAMES, "sent damaged frames to")
-        rows = rows[~has(rows, Flag.MALFORMED | Flag.TRUNCATED)]
-        for row in rows[among(rows["kind"], (OFF, ON))][:MAX_READ]:
+        self.refusals(
+            CHECK, self._bad, rows.compress(has(rows, Flag.MALFORMED)), BAD_FRAMES, "sent damaged frames to"
+        )
+        rows = rows.compress(~has(rows, Flag.MALFORMED | Flag.TRUNCATED))
+        for row in rows.compress(among(rows["kind"], (OFF, ON)))[:MAX_READ]:
             self._command(row)
-        for row in changes(rows[among(rows["kind"], CONFIGURATIONS)], "kind", "aux", "count")[:MAX_READ]:
+        for row in changes(rows.compress(among(rows["kind"], CONFIGURATIONS)), "kind", "aux", "count")[
+            :MAX_READ
+        ]:
             self._configuration(row)
-        for mine in grouped(rows[rows["kind"] == DATA], "conv"):
+        for mine in grouped(rows.compress(rows["kind"] == DATA), "conv"):
             conv = int(mine[0]["conv"])
             stream = self._streams.get(conv) or self._streams.put(conv, _Stream())
             self._source(mine)

@@ -34,6 +34,6 @@ class CoapRules(ProtocolRules):
         """By number."""
         kinds = rows["kind"]
         errors = has(rows, Flag.NEGATIVE) & (kinds >= FIRST_CLIENT_ERROR) & (kinds < FIRST_SERVER_ERROR)
-        self.refusals(REFUSED, self._refused, rows[errors], REFUSALS, "refused requests of")
-        asked = rows[(rows["role"] == Role.CLIENT) & (kinds > 0) & (kinds < 8)]
+        self.refusals(REFUSED, self._refused, rows.compress(errors), REFUSALS, "refused requests of")
+        asked = rows.compress((rows["role"] == Role.CLIENT) & (kinds > 0) & (kinds < 8))
         self.sweep(SWEEP, self._devices, asked, DEVICES, "turned to")

@@ -75,7 +75,8 @@ def protocol_rows(piece: Slice, proto: int) -> npt.NDArray[Any]:
     """Messages of one protocol in order of arrival, for reading; none when its profile is unknown (-1)."""
     kept = piece.cache.setdefault("rows", {})
     if proto not in kept:
-        kept[proto] = piece.messages[protocol_numbers(piece, proto)]
+        numbers = protocol_numbers(piece, proto)
+        kept[proto] = piece.messages.take(numbers) if len(numbers) else piece.messages[:0]
     rows: npt.NDArray[Any] = kept[proto]
     return rows
 
@@ -103,7 +104,7 @@ def by_conversation(rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
     """Rows of each conversation, in order of arrival."""
     if not len(rows):
         return []
-    rows = rows[np.argsort(rows["conv"], kind="stable")]
+    rows = rows.take(np.argsort(rows["conv"], kind="stable"))
     first, sizes = runs(rows["conv"])
     return [rows[at : at + size] for at, size in zip(first.tolist(), sizes.tolist(), strict=True)]
 

@@ -58,13 +58,13 @@ class DlmsRules(ProtocolRules):
     def check(self, rows: Rows, piece: Slice) -> None:
         """By number, counters by column."""
         kinds = rows["kind"]
-        negative = rows[has(rows, Flag.NEGATIVE) & (rows["role"] == Role.SERVER)]
+        negative = rows.compress(has(rows, Flag.NEGATIVE) & (rows["role"] == Role.SERVER))
         refused = negative["kind"] == AARE
-        self.refusals(REFUSED, self._refused, negative[refused], REFUSALS, "refused associations of")
-        self.refusals(DENIED, self._denied, negative[~refused], DENIALS, "denied access to")
-        self._weaker(rows[(kinds == AARQ) & (rows["role"] == Role.CLIENT)])
-        self._mass(rows[among(kinds, (SET, ACTION)) & (rows["role"] == Role.CLIENT)])
-        self._replayed(rows[among(kinds, CIPHERED) & (rows["seq"] >= 0)])
+        self.refusals(REFUSED, self._refused, negative.compress(refused), REFUSALS, "refused associations of")
+        self.refusals(DENIED, self._denied, negative.compress(~refused), DENIALS, "denied access to")
+        self._weaker(rows.compress((kinds == AARQ) & (rows["role"] == Role.CLIENT)))
+        self._mass(rows.compress(among(kinds, (SET, ACTION)) & (rows["role"] == Role.CLIENT)))
+        self._replayed(rows.compress(among(kinds, CIPHERED) & (rows["seq"] >= 0)))
 
     def _weaker(self, rows: Rows) -> None:
         for mine in grouped(rows, "conv", "cause"):
@@ -76,7 +76,7 @@ class DlmsRules(ProtocolRules):
 
     def _mass(self, rows: Rows) -> None:
         """One kind of dangerous object at many meters."""
-        for row in rows[rows["point"] > 0][:MAX_READ]:
+        for row in rows.compress(rows["point"] > 0)[:MAX_READ]:
             group = self.point(row).partition("/")[0]
             if group not in MASS:
                 continue

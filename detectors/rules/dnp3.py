@@ -115,18 +115,18 @@ class Dnp3Rules(ProtocolRules):
         """What is rare by column, requests and responses in their order."""
         self._damaged(rows)
         # an object that cannot be is in a frame that a device acts on all the same; a bad header is not
-        whole = rows[(rows["kind"] >= 0) & ~has(rows, Flag.TRUNCATED)]
+        whole = rows.compress((rows["kind"] >= 0) & ~has(rows, Flag.TRUNCATED))
         self._roles(whole)
         self._scan(whole)
         self._broadcast(whole)
-        negative = whole[has(whole, Flag.NEGATIVE) & (whole["role"] == Role.SERVER)]
+        negative = whole.compress(has(whole, Flag.NEGATIVE) & (whole["role"] == Role.SERVER))
         self._refusals(negative)
-        fragments, _ = thinned(whole[whole["kind"] < 512], MAX_READ)
+        fragments, _ = thinned(whole.compress(whole["kind"] < 512), MAX_READ)
         for row in fragments:
             self._fragment(row)
 
     def _damaged(self, rows: Rows) -> None:
-        bad = rows[has(rows, Flag.MALFORMED) & ~has(rows, Flag.TRUNCATED)]
+        bad = rows.compress(has(rows, Flag.MALFORMED) & ~has(rows, Flag.TRUNCATED))
         for mine in grouped(bad, "src", "dst"):
             first = mine[0]
             entry = self._crc.add((int(first["src"]), int(first["dst"])), int(first["ts"]), len(mine))
@@ -136,7 +136,7 @@ class Dnp3Rules(ProtocolRules):
 
     def _roles(self, rows: Rows) -> None:
         """A station that another one commands begins to command that one."""
-        for row in changes(rows[rows["role"] == Role.CLIENT], "src"):
+        for row in changes(rows.compress(rows["role"] == Role.CLIENT), "src"):
             client, server = self.host(row["src"]), self.host(row["dst"])
             turned = self._pairs.get((server, client)) or (server, client) in self.habits.pairs
             both = (client, server) in self.habits.pairs
@@ -149,7 +149,7 @@ class Dnp3Rules(ProtocolRules):
         """Outstation addresses asked for that nobody knows; what learning meets is all new."""
         if not self.habits.learned:
             return
-        for mine in grouped(rows[rows["role"] == Role.CLIENT], "conv"):
+        for mine in grouped(rows.compress(rows["role"] == Role.CLIENT), "conv"):
             first = mine[0]
             _, client, server, _, sub, _ = self.lens.conv(int(first["conv"]))
             if (client, server, sub) in self._addresses:
@@ -163,7 +163,9 @@ class Dnp3Rules(ProtocolRules):
                 self.found[-1].frames = list(entry.items.values())[:20]
 
     def _broadcast(self, rows: Rows) -> None:
-        for mine in grouped(rows[has(rows, Flag.BROADCAST) & (rows["role"] == Role.CLIENT)], "conv", "kind"):
+        for mine in grouped(
+            rows.compress(has(rows, Flag.BROADCAST) & (rows["role"] == Role.CLIENT)), "conv", "kind"
+        ):
             first = mine[0]
             if self.lens.kind_class(self.proto, int(first["kind"])) in DANGEROUS:
                 text = f"{self.host(first['src'])} sent {self.kind(first)} to every outstation at once"
@@ -172,9 +174,9 @@ class Dnp3Rules(ProtocolRules):
                 )
 
     def _refusals(self, rows: Rows) -> None:
-        probing = rows[(rows["cause"] >= 0) & (rows["cause"] & REFUSED_BITS != 0)]
+        probing = rows.compress((rows["cause"] >= 0) & (rows["cause"] & REFUSED_BITS != 0))
         self.refusals(REFUSED, self._refused, probing, REFUSALS, "refused requests of")
-        for row in rows[(rows["cause"] >= 0) & (rows["cause"] & REFUSED_BITS == 0)][:MAX_READ]:
+        for row in rows.compress((rows["cause"] >= 0) & (rows["cause"] & REFUSED_BITS == 0))[:MAX_READ]:
             text = f"{self.host(row['src'])} refused a control of {self.point(row) or 'an output'}"
             self.say(CONTROL_REFUSED, one(row), text, "control status 0", "control refused")
 

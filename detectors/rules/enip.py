@@ -58,12 +58,14 @@ class EnipRules(ProtocolRules):
     def check(self, rows: Rows, piece: Slice) -> None:
         """By number, and session handles where they change."""
         kinds, client = rows["kind"], rows["role"] == Role.CLIENT
-        answers = rows[(rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE)]
+        answers = rows.compress((rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE))
         self.refusals(REFUSED, self._refused, answers, REFUSALS, "refused encapsulation commands of")
-        opened = rows[client & (kinds == REGISTER)]
+        opened = rows.compress(client & (kinds == REGISTER))
         self.refusals(STORM_OF, self._sessions, opened, STORM, "registered sessions with")
-        lists = rows[client & among(kinds, (LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES))]
-        asked = rows[client & among(kinds, (LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES, REGISTER))]
+        lists = rows.compress(client & among(kinds, (LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES)))
+        asked = rows.compress(
+            client & among(kinds, (LIST_SERVICES, LIST_IDENTITY, LIST_INTERFACES, REGISTER))
+        )
         self.sweep(SWEEP, self._servers, asked, SERVERS, "turned to")
         self._identity(lists)
         self._session(rows, kinds)
@@ -83,12 +85,12 @@ class EnipRules(ProtocolRules):
 
     def _session(self, rows: Rows, kinds: Rows) -> None:
         """A client that uses another handle than the one it was given on this connection."""
-        given = rows[(kinds == REGISTER) & (rows["role"] == Role.SERVER) & (rows["stream"] >= 0)]
-        used = rows[
+        given = rows.compress((kinds == REGISTER) & (rows["role"] == Role.SERVER) & (rows["stream"] >= 0))
+        used = rows.compress(
             among(kinds, (SEND_RR, SEND_UNIT)) & (rows["role"] == Role.CLIENT) & (rows["stream"] >= 0)
-        ]
+        )
         both = np.concatenate([given[:MAX_READ], changes(used, "aux", "stream")[:MAX_READ]])
-        for row in both[np.argsort(both["frame"], kind="stable")]:
+        for row in both.take(np.argsort(both["frame"], kind="stable")):
             stream, handle = int(row["stream"]), int(row["aux"])
             if int(row["role"]) == Role.SERVER:
                 self._handles.put(stream, handle)
@@ -112,17 +114,25 @@ class CipRules(ProtocolRules):
     def check(self, rows: Rows, piece: Slice) -> None:
         """Refusals by number, stops in their order."""
         kinds = rows["kind"]
-        answers = rows[(rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE)]
+        answers = rows.compress((rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE))
         opens = among(answers["kind"], FORWARD_OPEN)
         rights = answers["cause"] == PRIVILEGE
         self.refusals(
-            SERVICES, self._refused, answers[~opens & ~rights], SERVICES_REFUSED, "refused services of"
+            SERVICES,
+            self._refused,
+            answers.compress(~opens & ~rights),
+            SERVICES_REFUSED,
+            "refused services of",
         )
-        self.refusals(OPENING, self._opens, answers[opens & ~rights], OPENS_REFUSED, "refused connections of")
-        for mine in grouped(answers[rights], "conv"):
+        self.refusals(
+            OPENING, self._opens, answers.compress(opens & ~rights), OPENS_REFUSED, "refused connections of"
+        )
+        for mine in grouped(answers.compress(rights), "conv"):
             text = f"{self.host(mine[0]['src'])} refused {self.kind(mine[0])}: privilege violation"
             self.say(RIGHTS, mine, text, "services the client may use", "general status 0x0f", pair=True)
-        for row in rows[among(kinds, (RESET, START, STOP)) & (rows["role"] == Role.CLIENT)][:MAX_READ]:
+        for row in rows.compress(among(kinds, (RESET, START, STOP)) & (rows["role"] == Role.CLIENT))[
+            :MAX_READ
+        ]:
             client, server = self.sides(row)
             if int(row["kind"]) == RESET and int(row["aux"]) in TO_FACTORY:
                 what = TO_FACTORY[int(row["aux"])]

@@ -59,16 +59,16 @@ class EnipIoRules(ProtocolRules):
         """Findings of one slice."""
         self.found = []
         services = protocol_rows(piece, self._cip)
-        services = services[among(services["kind"], (*FORWARD_OPEN, FORWARD_CLOSE))]
-        services = services[services["flags"] & np.uint32(REPEATED) == 0]
+        services = services.compress(among(services["kind"], (*FORWARD_OPEN, FORWARD_CLOSE)))
+        services = services.compress(services["flags"] & np.uint32(REPEATED) == 0)
         packets = protocol_rows(piece, self.proto)
-        packets = packets[(packets["kind"] == IO) & (packets["state"] >= 0)]
+        packets = packets.compress((packets["kind"] == IO) & (packets["state"] >= 0))
         own = packets["aux"] == packets["src"]
         for row in services[:MAX_READ]:
-            self._service(row, packets[own])
-        self._hear(packets[own])
+            self._service(row, packets.compress(own))
+        self._hear(packets.compress(own))
         foreign = ~own & (packets["aux"] > NOBODY) & (packets["src"] > NOBODY)
-        for mine in grouped(packets[foreign], "src", "dst", "point"):
+        for mine in grouped(packets.compress(foreign), "src", "dst", "point"):
             self._foreign(mine)
         return self.found
 

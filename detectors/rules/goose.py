@@ -78,7 +78,7 @@ class PublisherLearner:
     def learn(self, piece: Slice) -> None:
         """Take one slice."""
         rows = protocol_rows(piece, self._proto)
-        rows = rows[rows["flags"] & _SKIP == 0]
+        rows = rows.compress(rows["flags"] & _SKIP == 0)
         columns = ["conv", "src", "point", "cause", "name", "ident", "count"]
         for values, count in Counter(rows[columns].tolist()).items():
             if values not in self._seen and len(self._seen) >= MAX_PUBLISHERS:
@@ -133,14 +133,14 @@ class GooseRules:
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
         rows = protocol_rows(piece, self._proto)
-        rows = rows[rows["flags"] & _SKIP == 0]
+        rows = rows.compress(rows["flags"] & _SKIP == 0)
         found: list[Finding] = []
         self._losses.see(piece)
         if self._clock >= 0 and piece.start - self._clock > 30 * SECOND:
             self._resume(piece.start)
         self._clock = piece.end
         if len(rows):
-            rows = rows[np.argsort(rows["point"], kind="stable")]
+            rows = rows.take(np.argsort(rows["point"], kind="stable"))
             self._floods(rows, found)
             for run in self._runs(rows):
                 before = len(found)

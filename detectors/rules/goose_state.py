@@ -77,7 +77,7 @@ class GooseStateRules(ProtocolRules):
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Frames that are no plain repetition."""
-        rows = rows[rows["flags"] & np.uint32(_SKIP) == 0]
+        rows = rows.compress(rows["flags"] & np.uint32(_SKIP) == 0)
         for row in thinned(_telling(rows), MAX_READ)[0]:
             self._frame(row)
 
@@ -172,7 +172,7 @@ def _telling(rows: Rows) -> Rows:
     """Each block's first frame, those that differ from the one before, and those after a change of state."""
     if not len(rows):
         return rows
-    ordered = rows[np.lexsort((rows["src"], rows["point"]))]
+    ordered = rows.take(np.lexsort((rows["src"], rows["point"])))
     same = np.zeros(len(rows), bool)
     same[1:] = (ordered["point"][1:] == ordered["point"][:-1]) & (ordered["src"][1:] == ordered["src"][:-1])
     plain = same.copy()
@@ -180,4 +180,4 @@ def _telling(rows: Rows) -> Rows:
         plain[1:] &= ordered[name][1:] == ordered[name][:-1]
     change = same & ~plain
     plain[1:] &= ~(change[:-1] | (ordered["seq"][1:] == 1))
-    return ordered[~plain]
+    return ordered.compress(~plain)

@@ -111,7 +111,7 @@ class Iec104Rules:
         found: list[Finding] = []
         self._rows = rows
         self._losses.see(piece)
-        late = rows[rows["flags"] & np.uint32(_LATE) != 0]
+        late = rows.compress(rows["flags"] & np.uint32(_LATE) != 0)
         self._late = Counter(zip(late["stream"].tolist(), late["role"].tolist(), strict=True))
         # plain numbers: reading fields of a record costs more than all that is done with them
         columns = (rows[name].tolist() for name in FIELDS)

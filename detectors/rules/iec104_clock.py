@@ -57,7 +57,7 @@ class Iec104ClockRules(ClockRules):
     def check(self, rows: Rows, piece: Slice) -> None:
         """Commands that set a clock."""
         chosen = (rows["kind"] == CLOCK) & (rows["cause"] == ACTIVATION) & (rows["role"] == Role.CLIENT)
-        for row in rows[chosen & (rows["count"] > 0)][:MAX_READ]:
+        for row in rows.compress(chosen & (rows["count"] > 0))[:MAX_READ]:
             if np.isnan(row["value"]):
                 src, dst = self.host(row["src"]), self.host(row["dst"])
                 text = f"{src} sets the clock of {dst} to a time that is none"

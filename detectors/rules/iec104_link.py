@@ -103,23 +103,25 @@ class Iec104LinkRules(ProtocolRules):
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Connections frame by frame, commands and refusals where there are some."""
-        rows = rows[~has(rows, Flag.DUPLICATE)]
-        read, left = thinned(rows[rows["stream"] >= 0], MAX_READ)
+        rows = rows.compress(~has(rows, Flag.DUPLICATE))
+        read, left = thinned(rows.compress(rows["stream"] >= 0), MAX_READ)
         for number, values in enumerate(read[_COLUMNS].tolist()):
             self._message(read, number, values)
         for stream in set(left["stream"].tolist()):
             self._links.drop(int(stream))  # what waits there is not known any more
-        rows = rows[~has(rows, Flag.RETRANSMITTED)]
+        rows = rows.compress(~has(rows, Flag.RETRANSMITTED))
         kinds, client = rows["kind"], rows["role"] == Role.CLIENT
-        orders = rows[client & among(kinds, COMMANDS) & (rows["cause"] == ACTIVATION)]
+        orders = rows.compress(client & among(kinds, COMMANDS) & (rows["cause"] == ACTIVATION))
         for row in orders[:MAX_READ]:
             self._command(row)
-        refused = rows[(rows["role"] == Role.SERVER) & (kinds < KIND_S) & among(rows["cause"], UNKNOWN)]
+        refused = rows.compress(
+            (rows["role"] == Role.SERVER) & (kinds < KIND_S) & among(rows["cause"], UNKNOWN)
+        )
         self.refusals(PROBING, self._probes, refused, PROBES, "knows no such type, cause or address of")
-        asked = rows[client & (kinds >= 45) & (kinds < 128)]
-        self._broadcast(asked[has(asked, Flag.BROADCAST) & ~among(asked["kind"], TO_ALL)])
+        asked = rows.compress(client & (kinds >= 45) & (kinds < 128))
+        self._broadcast(asked.compress(has(asked, Flag.BROADCAST) & ~among(asked["kind"], TO_ALL)))
         self._scan(asked)
-        self.sweep(SWEEP, self._servers, rows[client], STATIONS, "turned to")
+        self.sweep(SWEEP, self._servers, rows.compress(client), STATIONS, "turned to")
 
     def _message(self, rows: Rows, number: int, values: tuple[int, ...]) -> None:
         """One frame of a connection; ``rows[number]`` is asked only when there is something to say."""
@@ -258,7 +260,7 @@ class Iec104LinkRules(ProtocolRules):
         """Common addresses asked for that learning did not know."""
         if not self.habits.learned:
             return
-        for mine in grouped(rows[rows["point"] >= 0], "conv", "point"):
+        for mine in grouped(rows.compress(rows["point"] >= 0), "conv", "point"):
             client, server = self.sides(mine[0])
             station = self.point(mine[0]).partition(" IOA")[0]
             if (client, server, station) in self._addresses:

@@ -88,21 +88,25 @@ class MmsRules(ProtocolRules):
     def check(self, rows: Rows, piece: Slice) -> None:
         """Writes and selects in their order; the rest by number."""
         kinds = rows["kind"]
-        asked = rows[
+        asked = rows.compress(
             ((kinds == WRITE) | (kinds == READ)) & (rows["role"] == Role.CLIENT) & (rows["point"] > 0)
-        ]
-        for row in thinned(asked[self._telling(asked)], MAX_READ)[0]:
+        )
+        for row in thinned(asked.compress(self._telling(asked)), MAX_READ)[0]:
             self._request(row)
         rejects = among(kinds, (REJECT, INITIATE_ERROR, CONCLUDE_ERROR))
-        self.refusals(REFUSED, self._refused, rows[has(rows, Flag.NEGATIVE) & ~rejects], REFUSALS)
-        self.refusals(REJECTED, self._rejected, rows[rejects], REJECTS, "rejected")
-        cancels = rows[among(kinds, (CANCEL, CANCEL_ERROR))]
+        self.refusals(REFUSED, self._refused, rows.compress(has(rows, Flag.NEGATIVE) & ~rejects), REFUSALS)
+        self.refusals(REJECTED, self._rejected, rows.compress(rejects), REJECTS, "rejected")
+        cancels = rows.compress(among(kinds, (CANCEL, CANCEL_ERROR)))
         self.refusals(CANCELLED, self._cancelled, cancels, REJECTS, "cancelled requests to")
-        opened = rows[among(kinds, (INITIATE, CONCLUDE))]
+        opened = rows.compress(among(kinds, (INITIATE, CONCLUDE)))
         self.refusals(SESSIONS, self._sessions, opened, STORM, "opened or closed associations with")
-        self._discovery(rows[(rows["role"] == Role.CLIENT) & among(kinds, DISCOVERY)])
+        self._discovery(rows.compress((rows["role"] == Role.CLIENT) & among(kinds, DISCOVERY)))
         self.sweep(
-            SWEEP, self._servers, rows[(kinds == INITIATE) | (kinds == IDENTIFY)], SERVERS, "turned to"
+            SWEEP,
+            self._servers,
+            rows.compress((kinds == INITIATE) | (kinds == IDENTIFY)),
+            SERVERS,
+            "turned to",
         )
 
     def _telling(self, rows: Rows) -> npt.NDArray[np.bool_]:

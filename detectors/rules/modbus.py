@@ -108,19 +108,19 @@ class ModbusRules:
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
         rows = protocol_rows(piece, self._proto)
-        rows = rows[rows["flags"] & np.uint32(REPEATED) == 0]
+        rows = rows.compress(rows["flags"] & np.uint32(REPEATED) == 0)
         self._losses.see(piece)
         found = self._tick(piece.start // WINDOW)
         if not len(rows):
             return found
         # by number, the oldest first: of a flood of invented conversations the latest go unread
-        for mine in by_conversation(rows[self._odd(rows)])[:MAX_JUDGED]:
+        for mine in by_conversation(rows.compress(self._odd(rows)))[:MAX_JUDGED]:
             self._refusals(mine, found)
             self._pairing(mine, found)
             self._limits(mine, found)
             self._writes(mine, found)
         self._second_responses(rows, found)
-        self._echoes(rows[among(rows["kind"], ECHOED)], found)
+        self._echoes(rows.compress(among(rows["kind"], ECHOED)), found)
         self._count(rows)
         return found
 
@@ -140,9 +140,9 @@ class ModbusRules:
         return np.asarray(odd, np.bool_)
 
     def _refusals(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
-        refused = rows[(rows["flags"] & np.uint32(Flag.NEGATIVE) != 0) & (rows["cause"] >= 0)]
+        refused = rows.compress((rows["flags"] & np.uint32(Flag.NEGATIVE) != 0) & (rows["cause"] >= 0))
         for code in np.unique(refused["cause"]).tolist():
-            mine = refused[refused["cause"] == code]
+            mine = refused.compress(refused["cause"] == code)
             first = mine[0]
             known = (self.lens.conv(int(first["conv"])), int(first["kind"]), code) in self._known_refusals
             if known:
@@ -166,10 +166,10 @@ class ModbusRules:
             )
 
     def _pairing(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
-        answers = rows[rows["role"] == Role.SERVER]
-        lone = answers[
+        answers = rows.compress(rows["role"] == Role.SERVER)
+        lone = answers.compress(
             (answers["flags"] & _UNPAIRED != 0) & (answers["flags"] & np.uint32(Flag.MIDSTREAM) == 0)
-        ]
+        )
         if len(lone) and not self._learned_unpaired(lone[0]):
             finding = self._finding(
                 "modbus-unpaired",
@@ -185,7 +185,7 @@ class ModbusRules:
 
     def _second_responses(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
         """Two answers in new TCP bytes to one request."""
-        answers, left = thinned(rows[(rows["role"] == Role.SERVER) & (rows["state"] >= 0)], MAX_READ)
+        answers, left = thinned(rows.compress((rows["role"] == Role.SERVER) & (rows["state"] >= 0)), MAX_READ)
         requests = answers["state"].astype(np.int64) * 64 + answers["seq"] % 64
         numbers = answers["seq"].tolist()
         before = self._paired.first(requests.tolist(), numbers)
@@ -208,7 +208,7 @@ class ModbusRules:
 
     def _echoes(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
         """Responses to a write of one object that repeat another value than was asked for."""
-        rows, left = thinned(rows[rows["flags"] & np.uint32(Flag.NEGATIVE) == 0], MAX_READ)
+        rows, left = thinned(rows.compress(rows["flags"] & np.uint32(Flag.NEGATIVE) == 0), MAX_READ)
         self._unread += len(left)
         for at, row in enumerate(rows):
             asks = row["role"] == Role.CLIENT
@@ -245,9 +245,11 @@ class ModbusRules:
         return names.endpoint(int(row["src"])), names.endpoint(int(row["dst"]))
 
     def _limits(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
-        asked = rows[(rows["role"] == Role.CLIENT) & (rows["count"] >= 0)]
+        asked = rows.compress((rows["role"] == Role.CLIENT) & (rows["count"] >= 0))
         for kind, limit in QUANTITY_LIMITS.items():
-            over = asked[(asked["kind"] == kind) & ((asked["count"] > limit) | (asked["count"] == 0))]
+            over = asked.compress(
+                (asked["kind"] == kind) & ((asked["count"] > limit) | (asked["count"] == 0))
+            )
             if len(over):
                 found.append(
                     self._finding(
@@ -266,10 +268,10 @@ class ModbusRules:
     def _writes(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
         if self._learning:
             return
-        wrote = rows[(rows["role"] == Role.CLIENT) & among(rows["kind"], WRITES)]
+        wrote = rows.compress((rows["role"] == Role.CLIENT) & among(rows["kind"], WRITES))
         sources = dict.fromkeys(wrote["src"].tolist())
         new = [src for src in sources if self.lens.names.endpoint(src) not in self._writers]
-        found += [self._writer(wrote[wrote["src"] == src]) for src in new]
+        found += [self._writer(wrote.compress(wrote["src"] == src)) for src in new]
 
     def _writer(self, wrote: npt.NDArray[Any]) -> Finding:
         """A host that never wrote; from a known client after a short learning a warning, once."""

@@ -49,24 +49,24 @@ class MqttRules(ProtocolRules):
     def check(self, rows: Rows, piece: Slice) -> None:
         """By kind; only what is rare is looked at one by one."""
         kinds, client = rows["kind"], rows["role"] == Role.CLIENT
-        negative = rows[(rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE)]
+        negative = rows.compress((rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE))
         refused = negative["kind"] == CONNACK
-        self.refusals(REFUSED, self._failed, negative[refused], FAILED, "refused to connect")
-        self.refusals(NOT_ALLOWED, self._denied, negative[~refused], DENIED, "refused packets of")
-        bad = rows[client & has(rows, Flag.MALFORMED)]
+        self.refusals(REFUSED, self._failed, negative.compress(refused), FAILED, "refused to connect")
+        self.refusals(NOT_ALLOWED, self._denied, negative.compress(~refused), DENIED, "refused packets of")
+        bad = rows.compress(client & has(rows, Flag.MALFORMED))
         self.refusals(BROKEN, self._damaged, bad, DAMAGED, "sent malformed packets to")
-        opened = rows[client & (kinds == CONNECT)]
+        opened = rows.compress(client & (kinds == CONNECT))
         self.refusals(STORMS, self._storms, opened, STORM, "connected to")
-        self._order(rows[client & (rows["stream"] >= 0)])
+        self._order(rows.compress(client & (rows["stream"] >= 0)))
         for row in opened[:MAX_READ]:
             self._owner(row)
-        for row in rows[client & (kinds == SUBSCRIBE)][:MAX_READ]:
+        for row in rows.compress(client & (kinds == SUBSCRIBE))[:MAX_READ]:
             self._filter(row)
-        self._wipes(rows[(kinds == PUBLISH) & client & (rows["aux"] >= RETAINED)])
+        self._wipes(rows.compress((kinds == PUBLISH) & client & (rows["aux"] >= RETAINED)))
 
     def _order(self, rows: Rows) -> None:
         """CONNECT comes first on a connection, and once."""
-        rows = rows[np.argsort(rows["stream"], kind="stable")]
+        rows = rows.take(np.argsort(rows["stream"], kind="stable"))
         first, sizes = runs(rows["stream"])
         if not len(first):
             return

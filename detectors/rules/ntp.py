@@ -44,7 +44,7 @@ class NtpRules(ClockRules):
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Answers one by one."""
-        rows = rows[among(rows["kind"], (SERVER, BROADCAST))]
+        rows = rows.compress(among(rows["kind"], (SERVER, BROADCAST)))
         for row in rows[:MAX_READ]:
             conv, leap = int(row["conv"]), int(row["aux"])
             if leap == UNSYNCHRONISED or not 0 < int(row["cause"]) <= MOST_STRATUM:

@@ -71,17 +71,19 @@ class OpcuaRules(ProtocolRules):
     def check(self, rows: Rows, piece: Slice) -> None:
         """By number; sequence and protection by column."""
         kinds, client = rows["kind"], rows["role"] == Role.CLIENT
-        answers = rows[(rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE)]
+        answers = rows.compress((rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE))
         security, full = among(answers["cause"], SECURITY), among(answers["cause"], EXHAUSTED)
-        self.refusals(AUTH, self._denied, answers[security], DENIED, "refused identity or access of")
-        self.refusals(REFUSED, self._errors, answers[~security & ~full], ERRORS, "refused services of")
-        self.refusals(FULL, self._full, answers[full], 1, "is exhausted and refused")
-        opened = rows[client & among(kinds, (HELLO, CREATE_SESSION))]
+        self.refusals(AUTH, self._denied, answers.compress(security), DENIED, "refused identity or access of")
+        self.refusals(
+            REFUSED, self._errors, answers.compress(~security & ~full), ERRORS, "refused services of"
+        )
+        self.refusals(FULL, self._full, answers.compress(full), 1, "is exhausted and refused")
+        opened = rows.compress(client & among(kinds, (HELLO, CREATE_SESSION)))
         self.refusals(STORMS, self._storms, opened, STORM, "opened channels or sessions with")
-        self.sweep(SWEEP, self._servers, rows[client & (kinds == HELLO)], SERVERS, "turned to")
-        self._browsing(rows[client & among(kinds, BROWSING)])
-        self._unprotected(rows[client & (kinds >= FIRST_SERVICE) & ~among(kinds, DISCOVERY)])
-        self._sequence(rows[(rows["seq"] >= 0) & (rows["aux"] > 0) & (rows["stream"] >= 0)])
+        self.sweep(SWEEP, self._servers, rows.compress(client & (kinds == HELLO)), SERVERS, "turned to")
+        self._browsing(rows.compress(client & among(kinds, BROWSING)))
+        self._unprotected(rows.compress(client & (kinds >= FIRST_SERVICE) & ~among(kinds, DISCOVERY)))
+        self._sequence(rows.compress((rows["seq"] >= 0) & (rows["aux"] > 0) & (rows["stream"] >= 0)))
 
     def _browsing(self, rows: Rows) -> None:
         if not self.habits.learned:
@@ -107,7 +109,7 @@ class OpcuaRules(ProtocolRules):
 
     def _sequence(self, rows: Rows) -> None:
         """Sequence numbers of a channel that repeat or go back in new TCP bytes."""
-        rows = rows[np.lexsort((rows["aux"], rows["role"], rows["stream"]))]
+        rows = rows.take(np.lexsort((rows["aux"], rows["role"], rows["stream"])))
         columns = [rows[name] for name in ("stream", "role", "aux")]
         first, sizes = runs(*columns)
         numbers = rows["seq"].astype(np.int64)

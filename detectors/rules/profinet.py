@@ -43,13 +43,13 @@ class DcpRules(ProtocolRules):
     def check(self, rows: Rows, piece: Slice) -> None:
         """Sets one by one, names where they change, the rest by number."""
         kinds = rows["kind"]
-        for row in rows[(kinds == SET) & (rows["role"] == Role.CLIENT)][:MAX_READ]:
+        for row in rows.compress((kinds == SET) & (rows["role"] == Role.CLIENT))[:MAX_READ]:
             self._set(row)
-        named = rows[among(kinds, (IDENTIFIED, HELLO)) & (rows["name"] > 0)]
+        named = rows.compress(among(kinds, (IDENTIFIED, HELLO)) & (rows["name"] > 0))
         for row in changes(named, "name")[:MAX_READ]:
             self._named(row)
-        self.refusals(REFUSED, self._refused, rows[has(rows, Flag.NEGATIVE)], REFUSALS)
-        self._discovery(rows[kinds == IDENTIFY])
+        self.refusals(REFUSED, self._refused, rows.compress(has(rows, Flag.NEGATIVE)), REFUSALS)
+        self._discovery(rows.compress(kinds == IDENTIFY))
 
     def _set(self, row: Any) -> None:
         client, server, block = *self.sides(row), int(row["aux"])

@@ -122,13 +122,17 @@ class PtpRules(ProtocolRules):
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Announcements in their order, then what carries corrections."""
-        self.refusals(BROKEN, self._damaged, rows[has(rows, Flag.MALFORMED)], 3, "sent malformed messages to")
-        rows = rows[~has(rows, Flag.MALFORMED | Flag.TRUNCATED)]
-        announced = rows[(rows["kind"] == ANNOUNCE) & (rows["ident"] > 0)]
+        self.refusals(
+            BROKEN, self._damaged, rows.compress(has(rows, Flag.MALFORMED)), 3, "sent malformed messages to"
+        )
+        rows = rows.compress(~has(rows, Flag.MALFORMED | Flag.TRUNCATED))
+        announced = rows.compress((rows["kind"] == ANNOUNCE) & (rows["ident"] > 0))
         for row in thinned(announced, MAX_READ)[0]:
             self._master(row)
             self._announced(row)
-        timed = rows[((rows["kind"] == SYNC) | (rows["kind"] == FOLLOW_UP)) & np.isfinite(rows["value"])]
+        timed = rows.compress(
+            ((rows["kind"] == SYNC) | (rows["kind"] == FOLLOW_UP)) & np.isfinite(rows["value"])
+        )
         for mine in grouped(timed, "conv", "kind"):
             self._correction(mine)
 

@@ -62,20 +62,20 @@ class S7Rules(ProtocolRules):
         """Jobs that change the program in their order; the rest by number."""
         kinds, client = rows["kind"], rows["role"] == Role.CLIENT
         rare = among(kinds, (DOWNLOAD, SERVICE, *DOWNLOAD_ENDED, *STOP))
-        for row in rows[rare][:MAX_READ]:
+        for row in rows.compress(rare)[:MAX_READ]:
             self._program(row)
         # user data without data says return code 10, which is no refusal; its errors stand in the header
         error = (kinds < USER_DATA) | (rows["cause"] > 0)
-        answers = rows[(rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE) & error]
+        answers = rows.compress((rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE) & error)
         self.refusals(REFUSED, self._refused, answers, REFUSALS, "refused jobs of")
-        tries = rows[client & (kinds == PASSWORD)]
+        tries = rows.compress(client & (kinds == PASSWORD))
         self.refusals(GUESSED, self._passwords, tries, PASSWORDS, "offered passwords to")
-        opened = rows[client & (kinds == SETUP)]
+        opened = rows.compress(client & (kinds == SETUP))
         self.refusals(SESSIONS, self._sessions, opened, STORM, "set up communication with")
         self.sweep(SWEEP, self._servers, opened, SERVERS, "set up communication with")
-        self._information(rows[client & among(kinds, INFORMATION)])
+        self._information(rows.compress(client & among(kinds, INFORMATION)))
         lone = has(rows, Flag.UNANSWERED) & ~has(rows, Flag.MIDSTREAM | Flag.GAP)
-        self.refusals(UNASKED, self._lone, rows[lone], LONE, "answered what was not asked by")
+        self.refusals(UNASKED, self._lone, rows.compress(lone), LONE, "answered what was not asked by")
 
     def _program(self, row: Any) -> None:
         kind, (client, server) = int(row["kind"]), self.sides(row)

@@ -231,7 +231,7 @@ class ProtocolRules:
         if not len(rows):
             return self.found
         if not self.keep_repeated:
-            rows = rows[rows["flags"] & np.uint32(REPEATED) == 0]
+            rows = rows.compress(rows["flags"] & np.uint32(REPEATED) == 0)
         if len(rows):
             self.check(rows, piece)
         return self.found
@@ -380,7 +380,7 @@ def grouped(rows: Rows, *columns: str) -> list[Rows]:
     """Rows of each combination of some columns, in order of arrival, at most :data:`MAX_GROUPS`."""
     if len(rows) < 2:
         return [rows] if len(rows) else []
-    rows = rows[np.lexsort([rows[name] for name in reversed(columns)])]
+    rows = rows.take(np.lexsort([rows[name] for name in reversed(columns)]))
     first, sizes = runs(*(rows[name] for name in columns))
     parts = zip(first[:MAX_GROUPS].tolist(), sizes[:MAX_GROUPS].tolist(), strict=True)
     return [rows[at : at + size] for at, size in parts]
@@ -393,8 +393,8 @@ def changes(rows: Rows, *columns: str) -> Rows:
     """
     if not len(rows):
         return rows
-    ordered = rows[np.argsort(rows["conv"], kind="stable")]
-    return ordered[news(ordered["conv"], *(ordered[name] for name in columns))]
+    ordered = rows.take(np.argsort(rows["conv"], kind="stable"))
+    return ordered.compress(news(ordered["conv"], *(ordered[name] for name in columns)))
 
 
 def has(rows: Rows, flag: int) -> npt.NDArray[np.bool_]:

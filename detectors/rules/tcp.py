@@ -77,11 +77,11 @@ class TcpRules:
         """Findings of one slice."""
         found: list[Finding] = []
         rows = protocol_rows(piece, self._proto)
-        for row in rows[rows["kind"] == SYN]:
+        for row in rows.compress(rows["kind"] == SYN):
             self._open(row, piece.start, found)
-        for row in rows[rows["kind"] == RST]:
+        for row in rows.compress(rows["kind"] == RST):
             self._reset(row, piece.start, found)
-        found += [self._conflict(row) for row in rows[rows["kind"] == CONFLICT][:MAX_CONFLICTS]]
+        found += [self._conflict(row) for row in rows.compress(rows["kind"] == CONFLICT)[:MAX_CONFLICTS]]
         self._lacking(unseen(rows), piece.start, found)
         self._repetition(piece, found)
         return found
@@ -212,7 +212,7 @@ class TcpRules:
             counts = self._repeats.setdefault(conv, [0, 0])
             counts[0] += int(np.count_nonzero(again & mine))
             counts[1] += int(np.count_nonzero(mine))
-            self._samples.setdefault(conv, messages[again & mine][:20].copy())
+            self._samples.setdefault(conv, messages.compress(again & mine)[:20].copy())
 
     def _repetition_findings(self) -> list[Finding]:
         found = []

@@ -161,7 +161,7 @@ class Margins:
         room = max(0, MAX_ROWS - self._count)
         self.left_out += max(0, len(chosen) - room)
         if len(chosen) and room:
-            rows = messages[chosen[:room]]
+            rows = messages.take(chosen[:room])
             kept = np.empty(len(rows), [(name, np.int64) for name in _COLUMNS])
             for name in _COLUMNS:
                 kept[name] = rows[name]
@@ -176,8 +176,8 @@ class Margins:
         rows = np.concatenate(self._rows) if self._rows else np.zeros(0, [(n, np.int64) for n in _COLUMNS])
         points, self._points = self._points, []
         self._rows, self._count = [], 0
-        found = self._goose_margins(rows[rows["proto"] == self._id("goose")], end)
-        found += self._iec104_margins(rows[rows["proto"] == self._id("iec104")], end)
+        found = self._goose_margins(rows.compress(rows["proto"] == self._id("goose")), end)
+        found += self._iec104_margins(rows.compress(rows["proto"] == self._id("iec104")), end)
         if points:
             found += _sv_margins(np.concatenate(points))
         return found
@@ -219,7 +219,9 @@ class Margins:
     def _iec104_margins(self, rows: npt.NDArray[Any], end: int) -> list[Margin]:
         """Connection by connection: numbers begin anew with each; a conversation has the worst of its own."""
         worst: dict[int, tuple[int, float]] = {}
-        rows = rows[np.lexsort((rows["stream"], rows["conv"]))]  # stable: in order of arrival inside each
+        rows = rows.take(
+            np.lexsort((rows["stream"], rows["conv"]))
+        )  # stable: in order of arrival inside each
         edges = np.flatnonzero((np.diff(rows["conv"]) != 0) | (np.diff(rows["stream"]) != 0)) + 1
         parts = {
             (int(part["conv"][0]), int(part["stream"][0])): part

@@ -58,7 +58,7 @@ class PtpMargins:
         mine = (messages["proto"] == self._proto) & (messages["kind"] == ANNOUNCE)
         if not mine.any():
             return
-        rows = messages[["conv", "ts"]][mine]
+        rows = messages[["conv", "ts"]].compress(mine)
         for conv, ts in rows.tolist():
             sender = self._senders.get(conv)
             if sender is None:
