@@ -34,8 +34,8 @@ from detectors.groups import (
     Groups,
     Ints,
     Lens,
+    conversations,
     frames_of,
-    group,
     grouped,
     runs,
     unpack,
@@ -163,7 +163,7 @@ class Timing:
         if len(messages):
             window = piece.start // RATE_WINDOW
             self._judge(messages, grouped(piece), window, found, whole=False)
-            self._judge(messages, group(messages["conv"].astype(np.int64)), window, found, whole=True)
+            self._judge(messages, conversations(piece), window, found, whole=True)
         self._silences(piece.end, found)
         return found
 
