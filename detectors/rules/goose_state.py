@@ -35,6 +35,7 @@ SOON: Final = 250_000_000
 BURSTS: Final = 5
 """Changes with a prompt first repetition after which a slow one is odd."""
 
+_BOTH: Final = int(Flag.TEST | Flag.COMMISSIONING)
 _SKIP = Flag.DUPLICATE | Flag.TRUNCATED | Flag.MALFORMED
 
 STALE = Rule("goose-stale", Level.WARNING, {"attack": 0.6, "fault": 0.4}, "T0856")
@@ -78,8 +79,12 @@ class GooseStateRules(ProtocolRules):
     def check(self, rows: Rows, piece: Slice) -> None:
         """Frames that are no plain repetition."""
         rows = rows.compress(rows["flags"] & np.uint32(_SKIP) == 0)
-        for row in thinned(_telling(rows), MAX_READ)[0]:
-            self._frame(row)
+        rows = thinned(_telling(rows), MAX_READ)[0]
+        columns = (rows[name].tolist() for name in ("point", "src", "state", "seq", "aux", "conv", "flags"))
+        for at, (point, src, *values) in enumerate(zip(*columns, strict=True)):
+            block = self._blocks.get((point, src))
+            if block is None or not _quiet(block, *values):
+                self._frame(rows[at])
 
     def _frame(self, row: Any) -> None:
         key, state, t = (int(row["point"]), int(row["src"])), int(row["state"]), float(row["value"])
@@ -157,8 +162,7 @@ class GooseStateRules(ProtocolRules):
         self._tell(ADDRESS, row, text, words[0], words[1])
 
     def _bits(self, row: Any, block: _Block) -> None:
-        both = int(Flag.TEST | Flag.COMMISSIONING)
-        set_now = int(row["flags"]) & both == both
+        set_now = int(row["flags"]) & _BOTH == _BOTH
         if set_now and not block.bits:
             text = f"{self.point(row)} is simulated and says that it is not configured, both at once"
             self._tell(BITS, row, text, "ndsCom clear in a test", "simulation and ndsCom")
@@ -166,6 +170,16 @@ class GooseStateRules(ProtocolRules):
 
     def _tell(self, rule: Rule, row: Any, text: str, expected: str, observed: str) -> None:
         self.say(rule, one(row), text, expected, observed, group=self.point(row))
+
+
+def _quiet(block: _Block, state: int, seq: int, allowed: int, conv: int, flags: int) -> bool:
+    """Nothing is to be said of a frame of a known block; then it is taken."""
+    if state != block.state or conv != block.conv or block.bits or flags & _BOTH == _BOTH:
+        return False
+    if (block.since >= 0 and seq == 1) or allowed == 0 or allowed > STRETCH * block.longest > 0:
+        return False
+    block.longest = max(block.longest, allowed)
+    return True
 
 
 def _telling(rows: Rows) -> Rows:
