@@ -27,11 +27,10 @@ from detectors.groups import (
     Groups,
     Key,
     Lens,
-    addressing,
+    addressed,
     grouped,
     is_group_address,
     is_ip,
-    objects,
     unpack,
 )
 from detectors.news import LIFE, MATURE, Sweeps, news_finding, observed, ordinary, sender, technique
@@ -68,7 +67,7 @@ class Allowlist:
     def __init__(self, baseline: Baseline, lens: Lens) -> None:
         self.lens = lens
         self.refused: Counter[str] = Counter()
-        self._hosts = set(baseline.tables["assets"]["address"])
+        self._hosts = {row.address for row in baseline.rows("assets")}
         self._convs = {conv_of(row) for row in baseline.rows("conversations")}
         self._protocol_pairs = {(conv[0], frozenset(conv[1:3])) for conv in self._convs}
         self._served = {conv[1:4] for conv in self._convs}
@@ -119,9 +118,9 @@ class Allowlist:
             return []
         found: dict[str, list[Finding]] = {}
         unknown = self._kind_findings(messages, grouped(piece), found)
-        for conv, kind, point, _, sample in objects(addressing(messages)):
+        for conv, kind, point, row in addressed(piece, self._objects.fine):
             if conv not in unknown:
-                _keep(self._objects.judge(conv, kind, point, sample), found)
+                _keep(self._objects.judge(conv, kind, point, messages[row]), found)
         return [finding for rule in found for finding in self._bounded(found[rule])]
 
     def _kind_findings(

@@ -41,7 +41,13 @@ class Known:
 
 
 class Objects:
-    """Judges objects; asked by the allow-list for rows of known conversations."""
+    """Judges objects; asked by the allow-list for rows of known conversations.
+
+    Attributes
+    ----------
+    fine : set of (int, int, int)
+        Conversations, kinds and objects of this run of which there is nothing to say; bounded.
+    """
 
     def __init__(self, baseline: Baseline, lens: Lens, full: Saturation) -> None:
         self.lens = lens
@@ -53,18 +59,18 @@ class Objects:
             self._anywhere.setdefault(conv_of(row), set()).add(row.point)
         self._full = full
         self._sweeps: Sweeps[tuple[int, int], int] = Sweeps()
-        self._fine: set[tuple[int, int, int]] = set()
+        self.fine: set[tuple[int, int, int]] = set()
 
     def judge(self, conv: int, kind: int, point: int, sample: Any) -> Finding | None:
         """What is new about one object; ``sample`` is the first message that names it."""
-        if (conv, kind, point) in self._fine:
+        if (conv, kind, point) in self.fine:
             return None
         known = self._points.get((self.lens.conv(conv), kind))
         text = object_text(self.lens, sample)
         # a kind that is new altogether has its own finding
         if known is None or text in known.texts or self.lens.conv(conv)[0] in HOUSEKEEPING:
-            if len(self._fine) < MAX_POINTS:
-                self._fine.add((conv, kind, point))
+            if len(self.fine) < MAX_POINTS:
+                self.fine.add((conv, kind, point))
             return None
         if self.lens.dangerous(int(sample["proto"]), kind, int(sample["role"])):
             return self._command(conv, kind, point, sample, known, text)

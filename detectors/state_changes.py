@@ -17,7 +17,7 @@ from detectors.base import Slice
 from detectors.baseline import Baseline
 from detectors.events import Events, Open, Pair
 from detectors.groups import SECOND, Lens
-from detectors.rules.common import protocol_rows
+from detectors.rules.common import protocol_columns
 from grid_profiles.vocabulary import Flag
 
 FIRST: Final = SECOND
@@ -28,6 +28,9 @@ SHRINK: Final = 0.5
 
 REPETITIONS: Final = 2
 """Sound repetitions after which a change is believed to be one."""
+
+QUIET: Final = 2 * SECOND
+"""Distance of repetitions from which times are quiet again."""
 
 TOGETHER: Final = 2 * SECOND
 REPORTED: Final = 5 * SECOND
@@ -69,23 +72,36 @@ class StateChanges:
         """Take a slice, and the spontaneous reports of it."""
         if not self._known:
             return
-        rows = protocol_rows(piece, self._proto)[["ts", "conv", "state", "seq", "flags"]]
-        for row in rows[:MAX_ROWS].tolist():
-            self._row(*row)
+        columns = protocol_columns(piece, self._proto)
+        lists = (columns.list(name)[:MAX_ROWS] for name in ("ts", "conv", "state", "seq", "flags"))
+        for row in zip(*lists, strict=True):
+            ts, conv, state, seq, flags = row
+            block = self._blocks.get(conv)
+            if block is None or state != block.state or flags & _ODD:
+                self._row(*row)
+                continue
+            if block.since >= 0:
+                gap = ts - block.last
+                grows = 0 < SHRINK * block.gap <= gap <= QUIET and seq == block.seq + 1
+                if not grows or block.sound < REPETITIONS:
+                    self._row(*row)
+                    continue
+                block.gap, block.sound = gap, block.sound + 1
+            block.seq, block.last = seq, ts  # a repetition of which nothing follows
         if len(reports):
             self._reported(reports)
 
     def _row(self, ts: int, conv: int, state: int, seq: int, flags: int) -> None:
         if flags & _ODD:
             return
-        if conv not in self._blocks:
+        block = self._blocks.get(conv)
+        if block is None and conv not in self._blocks:
             key = self.lens.conv(conv)
             known = (key[1], key[2], key[4]) in self._known
             self._blocks[conv] = _Block(state, seq, ts) if known else None
             if len(self._blocks) > MAX_BLOCKS:
                 self._blocks.popitem(last=False)
             return
-        block = self._blocks[conv]
         if block is None:
             return
         if state != block.state:
@@ -104,7 +120,7 @@ class StateChanges:
         block.gap, block.sound = gap, block.sound + 1
         if block.sound == REPETITIONS:
             self._believe(conv, block.since, ts)
-        elif block.sound > REPETITIONS and gap > 2 * SECOND:
+        elif block.sound > REPETITIONS and gap > QUIET:
             block.since = -1  # quiet again
 
     def _believe(self, conv: int, since: int, now: int) -> None:

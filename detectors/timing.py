@@ -34,14 +34,14 @@ from detectors.groups import (
     Groups,
     Ints,
     Lens,
+    conversations,
     frames_of,
-    group,
     grouped,
     runs,
     unpack,
 )
 from detectors.loss import Losses
-from detectors.tables import conv_of, text_numbers
+from detectors.tables import TABLES, conv_of, text_numbers
 from detectors.timing_learner import MAX_KEYS, RATE_WINDOW, TimingKey, quantile
 from grid_profiles.vocabulary import KindClass, Role
 
@@ -163,7 +163,7 @@ class Timing:
         if len(messages):
             window = piece.start // RATE_WINDOW
             self._judge(messages, grouped(piece), window, found, whole=False)
-            self._judge(messages, group(messages["conv"].astype(np.int64)), window, found, whole=True)
+            self._judge(messages, conversations(piece), window, found, whole=True)
         self._silences(piece.end, found)
         return found
 
@@ -444,10 +444,11 @@ def _limits(row: Any, budget: Budget, series: int, learned_s: float) -> _Limits:
 
 def _spare(made: list[_Limits], baseline: Baseline) -> None:
     """No silence for kinds that only follow other messages."""
+    at = list(TABLES["kinds"].columns).index("class")  # no name for an attribute
     dependent = {
         (conv_of(row), row.role, row.kind, row.cause)
-        for row in baseline.tables["kinds"].rename(columns={"class": "group"}).itertuples(index=False)
-        if row.group in DEPENDENT
+        for row in baseline.rows("kinds")
+        if row[at] in DEPENDENT
     }
     for limits in made:
         if limits.key in dependent:

@@ -38,7 +38,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Reading, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import DAY, FIT_SHARE, Blocks, Budget, upper_limit
-from detectors.groups import ConvKey, Ints, Lens, PointRows, column, repetitions, runs
+from detectors.groups import ConvKey, Ints, Lens, column, runs
 from detectors.saturation import FULL, doubt
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
 from detectors.values_meaning import Meaning, point_words
@@ -105,22 +105,6 @@ class _Track:
         self.last = float(values[-1])
 
 
-def _values(piece: Slice, lens: Lens, meaning: Meaning) -> PointRows:
-    """First-time values of a slice that are process values (:mod:`detectors.values_meaning`)."""
-    points, numbers = lens.points(piece)
-    if not len(points):
-        return PointRows(points, numbers)
-    # squares must stay finite; what lies beyond is no process value
-    keep = (np.abs(points["value"]) < 1e150) & (numbers >= 0)
-    again = repetitions(piece)
-    if again is not None:
-        keep &= ~again[points["message"]]
-    measured = meaning.of(piece)
-    if measured is not None:
-        keep &= measured
-    return PointRows(points, numbers) if keep.all() else PointRows(points.compress(keep), numbers[keep])
-
-
 class ValueLearner:
     """Collects the statistics of each point."""
 
@@ -133,7 +117,7 @@ class ValueLearner:
 
     def learn(self, piece: Slice) -> None:
         """Take one slice."""
-        points, numbers = _values(piece, self.lens, self._meaning)
+        points, numbers = self._meaning.values(piece)
         for start, size in zip(*(part.tolist() for part in runs(numbers)), strict=True):
             first, end = points[start], start + size
             key = (int(first["conv"]), int(first["point"]))
@@ -234,24 +218,22 @@ class Values:
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
-        points, places = _values(piece, self.lens, self._meaning)
+        points, places = self._meaning.values(piece)
         firsts, lengths = runs(places)
         bands = self._resolve(points, places[firsts], firsts)
         watched = bands >= 0
         if not watched.any():
             return []
         numbers, starts, sizes = bands[watched], firsts[watched], lengths[watched]
-        at = np.repeat(starts - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
-        values = points["value"][at]
-        of = np.repeat(np.arange(len(numbers)), sizes)
-        before, self._last[numbers] = self._last[numbers], points["value"][starts + sizes - 1]
-        changed = self._states[numbers] & ~np.isnan(before)
-        changed &= np.logical_or.reduceat(values != before[of], np.cumsum(sizes) - sizes)
+        values = np.ascontiguousarray(points["value"])
+        lowest, highest = (most.reduceat(values, firsts)[watched] for most in (np.minimum, np.maximum))
+        before, self._last[numbers] = self._last[numbers], values[starts + sizes - 1]
+        changed = self._states[numbers] & ~np.isnan(before) & ((lowest != before) | (highest != before))
         moved = {_device(points[start], piece) for start in starts[changed].tolist()}
-        out = (values < self._low[numbers][of]) | (values > self._high[numbers][of])
+        out = (lowest < self._low[numbers]) | (highest > self._high[numbers])
         outside = [
             self._worst(points[starts[i] : starts[i] + sizes[i]], self._bands[numbers[i]], float(before[i]))
-            for i in np.unique(of[out]).tolist()
+            for i in np.flatnonzero(out).tolist()
         ]
         self._refused += max(0, len(outside) - MAX_FINDINGS)
         gross = Counter(_device(o.row, piece) for o in outside if o.gross)

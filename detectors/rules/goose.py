@@ -60,9 +60,11 @@ class _Block:
     expired: bool = False
     quiet: bool = False  # nothing was said about the last frame
 
-    def take(self, row: Any) -> None:
-        """The frame that came last."""
-        self.row, self.expired = np.array([row])[0], False  # ``copy`` goes field by field
+    def take(self, rows: npt.NDArray[Any]) -> None:
+        """The frame that came last: the last of ``rows``."""
+        # a record's own copy goes field by field, a view keeps all rows of the slice
+        row = np.frombuffer(bytearray(rows[-1:].tobytes()), rows.dtype)[0]
+        self.row, self.expired = row, False
         self.heard, self.lifetime = int(row["ts"]), int(row["aux"]) * 1_000_000
 
 
@@ -119,7 +121,7 @@ class GooseRules:
         self._unread = 0
         self._counts: dict[tuple[int, int], int] = {}  # messages of a block in the second that is running
         if baseline is not None:
-            described = set(baseline.tables["control_blocks"]["ref"])  # their revision is judged by it
+            described = {row.ref for row in baseline.rows("control_blocks")}  # their revision is judged by it
             for row in baseline.rows("publishers"):
                 self._sources.setdefault(row.point, set()).add(row.source)
                 if row.point in described:
@@ -135,7 +137,8 @@ class GooseRules:
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
         rows = protocol_rows(piece, self._proto)
-        rows = rows.compress(rows["flags"] & _SKIP == 0)
+        skipped = rows["flags"] & _SKIP != 0
+        rows = rows.compress(~skipped) if skipped.any() else rows
         found: list[Finding] = []
         self._losses.see(piece)
         if self._clock >= 0 and piece.start - self._clock > 30 * SECOND:
@@ -167,24 +170,28 @@ class GooseRules:
         else:
             heads = ~plain
             heads[first] = True
-            begins = np.flatnonzero(heads).tolist()
+            begins = np.flatnonzero(heads)
             told = []
-            for begin, end in pairwise([*begins, len(rows)]):
-                if not plain[begin]:
+            known = zip(plain[begins].tolist(), rows["point"][begins].tolist(), strict=True)
+            for (begin, end), (goes_on, point) in zip(
+                pairwise([*begins.tolist(), len(rows)]), known, strict=True
+            ):
+                if not goes_on:
                     told.append(rows[begin:end])
-                elif block := self._blocks.get(int(rows["point"][begin])):
-                    block.take(rows[end - 1])
+                elif block := self._blocks.get(point):
+                    block.take(rows[begin:end])
         return sorted(told, key=lambda run: int(run["frame"][0]))
 
     def _goes_on(self, rows: npt.NDArray[Any], first: Ints) -> npt.NDArray[np.bool_]:
         """Where a message is the plain repetition of the one before it, be that of an earlier slice."""
         blocks = [self._blocks.get(point) for point in rows["point"][first].tolist()]
-        before = np.empty_like(rows)
-        before[1:] = rows[:-1]
         known = np.array([block is not None and block.quiet for block in blocks], bool)
-        if known.any():
-            before[first[known]] = np.array([b.row for b in blocks if b is not None and b.quiet], rows.dtype)
-        plain = _plain(before, rows)
+        # records of blocks in front of the slice's own; copied as bytes, not field by field
+        last = [block.row.tobytes() for block in blocks if block is not None and block.quiet]
+        records = np.frombuffer(b"".join((*last, rows.tobytes())), rows.dtype)
+        at = np.maximum(np.arange(len(rows)) - 1, 0) + len(last)
+        at[first[known]] = np.arange(len(last))
+        plain = _plain(records.take(at), rows)
         plain[first[~known]] = False
         return plain
 
@@ -202,14 +209,14 @@ class GooseRules:
         if block is None:
             self._source(run, None, found)
             block = self._blocks.put(point, _Block(int(row["src"]), run[-1]))
-            block.take(run[-1])
+            block.take(run)
             return block
         if int(row["src"]) != block.source:
             self._source(run, block, found)
             return block  # the known publisher's counters are not moved by another
         self._lifetime(row, block, found)
         self._counters(row, block, found)
-        block.take(run[-1])
+        block.take(run)
         return block
 
     def _source(self, run: npt.NDArray[Any], block: _Block | None, found: list[Finding]) -> None:
@@ -224,7 +231,7 @@ class GooseRules:
             expected = self.lens.names.endpoint(block.source)
             if known is not None and source in known and expected in known:
                 block.source = int(row["src"])  # a hot stand-by that was learned took over
-                block.take(run[-1])
+                block.take(run)
                 return
         found.append(
             self._finding(
@@ -431,6 +438,13 @@ class GooseRules:
     def _floods(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
         """More messages of one block in one second than any schedule sends, however long a slice is."""
         seconds = rows["ts"].astype(np.int64) // SECOND
+        latest = int(seconds.max())
+        kept = {key: count for key, count in self._counts.items() if key[1] == latest}
+        if len(rows) + max(self._counts.values(), default=0) <= FLOOD:
+            for point, count in Counter(rows["point"][seconds == latest].tolist()).items():
+                kept[point, latest] = kept.get((point, latest), 0) + count
+            self._counts = kept
+            return
         order = np.lexsort((seconds, rows["point"]))
         first, sizes = runs(rows["point"][order], seconds[order])
         at = order[first]
@@ -452,8 +466,6 @@ class GooseRules:
                         "T0814",
                     )
                 )
-        latest = int(seconds.max())
-        kept = {key: count for key, count in self._counts.items() if key[1] == latest}
         self._counts = kept | {key: count for key, count in counts.items() if key[1] == latest}
 
     def _point(self, row: Any) -> str:

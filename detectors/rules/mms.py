@@ -87,10 +87,8 @@ class MmsRules(ProtocolRules):
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Writes and selects in their order; the rest by number."""
-        kinds = rows["kind"]
-        asked = rows.compress(
-            ((kinds == WRITE) | (kinds == READ)) & (rows["role"] == Role.CLIENT) & (rows["point"] > 0)
-        )
+        kinds, client = np.ascontiguousarray(rows["kind"]), rows["role"] == Role.CLIENT
+        asked = rows.compress(((kinds == WRITE) | (kinds == READ)) & client & (rows["point"] > 0))
         for row in thinned(asked.compress(self._telling(asked)), MAX_READ)[0]:
             self._request(row)
         rejects = among(kinds, (REJECT, INITIATE_ERROR, CONCLUDE_ERROR))
@@ -100,7 +98,7 @@ class MmsRules(ProtocolRules):
         self.refusals(CANCELLED, self._cancelled, cancels, REJECTS, "cancelled requests to")
         opened = rows.compress(among(kinds, (INITIATE, CONCLUDE)))
         self.refusals(SESSIONS, self._sessions, opened, STORM, "opened or closed associations with")
-        self._discovery(rows.compress((rows["role"] == Role.CLIENT) & among(kinds, DISCOVERY)))
+        self._discovery(rows.compress(client & among(kinds, DISCOVERY)))
         self.sweep(
             SWEEP,
             self._servers,
@@ -112,9 +110,9 @@ class MmsRules(ProtocolRules):
     def _telling(self, rows: Rows) -> npt.NDArray[np.bool_]:
         """Where a request means something here: any write, and a read that selects."""
         found = np.asarray(rows["kind"] == WRITE, bool)
-        reads = np.unique(rows["point"][~found]).tolist()
-        selecting = [point for point in reads if self.names.point(self.proto, point).endswith("$SBO")]
-        return found | among(rows["point"], selecting)
+        points = rows["point"].tolist()
+        selecting = [point for point in set(points) if self.names.point(self.proto, point).endswith("$SBO")]
+        return found | among(rows["point"], selecting) if selecting else found
 
     def _request(self, row: Any) -> None:
         item = self.point(row)

@@ -15,16 +15,18 @@ import numpy.typing as npt
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import REPEATED, SECOND, Lens, among
+from detectors.groups import SECOND, Lens, among
 from detectors.loss import Losses
 from detectors.rules.common import (
     MAX_READ,
     Bounded,
+    Columns,
     Recent,
     by_conversation,
+    fresh_columns,
     message_finding,
-    protocol_rows,
     thinned,
+    thinned_places,
 )
 from detectors.saturation import FULL, Saturation, doubt
 from detectors.tables import conv_of
@@ -115,24 +117,23 @@ class ModbusRules:
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
-        rows = protocol_rows(piece, self._proto)
-        rows = rows.compress(rows["flags"] & np.uint32(REPEATED) == 0)
+        rows = fresh_columns(piece, self._proto)
         self._losses.see(piece)
         found = self._tick(piece.start // WINDOW)
         if not len(rows):
             return found
         # by number, the oldest first: of a flood of invented conversations the latest go unread
-        for mine in by_conversation(rows.compress(self._odd(rows)))[:MAX_JUDGED]:
+        for mine in by_conversation(rows.rows(self._odd(rows)))[:MAX_JUDGED]:
             self._refusals(mine, found)
             self._pairing(mine, found)
             self._limits(mine, found)
             self._writes(mine, found)
         self._second_responses(rows, found)
-        self._echoes(rows.compress(among(rows["kind"], ECHOED)), found)
+        self._echoes(rows.rows(among(rows["kind"], ECHOED)), found)
         self._count(rows)
         return found
 
-    def _odd(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    def _odd(self, rows: Columns) -> npt.NDArray[np.bool_]:
         """Rows that one of the checks by conversation has something to say of; all but a few are none."""
         flags, client = rows["flags"], rows["role"] == Role.CLIENT
         odd = (flags & np.uint32(Flag.NEGATIVE) != 0) & (rows["cause"] >= 0)
@@ -191,14 +192,17 @@ class ModbusRules:
             )
             found.append(self._losses.weigh(finding, finding.ts - WINDOW, len(lone)))
 
-    def _second_responses(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
+    def _second_responses(self, rows: Columns, found: list[Finding]) -> None:
         """Two answers in new TCP bytes to one request."""
-        answers, left = thinned(rows.compress((rows["role"] == Role.SERVER) & (rows["state"] >= 0)), MAX_READ)
-        requests = answers["state"].astype(np.int64) * 64 + answers["seq"] % 64
-        numbers = answers["seq"].astype(np.int64)
-        again = np.flatnonzero((self._paired.first(requests, numbers) == numbers) & (numbers >= 0)).tolist()
-        self._unread += len(left)
-        found += [self._second_response(answers[at : at + 1]) for at in again]
+        at = np.flatnonzero((rows["role"] == Role.SERVER) & (rows["state"] >= 0))
+        if len(at) > MAX_READ:
+            kept = thinned_places(rows["conv"][at], MAX_READ)
+            self._unread += len(at) - int(np.count_nonzero(kept))
+            at = at[kept]
+        numbers = rows["seq"][at].astype(np.int64)
+        requests = rows["state"][at].astype(np.int64) * 64 + numbers % 64
+        again = np.flatnonzero((self._paired.first(requests, numbers) == numbers) & (numbers >= 0))
+        found += [self._second_response(rows.rows(at[place : place + 1])) for place in again.tolist()]
 
     def _second_response(self, rows: npt.NDArray[Any]) -> Finding:
         number = rows[0]["seq"]
@@ -298,18 +302,17 @@ class ModbusRules:
             "T0855",
         )
 
-    def _count(self, rows: npt.NDArray[Any]) -> None:
+    def _count(self, rows: Columns) -> None:
         """Requests and responses per conversation in this window."""
-        convs, first, of = np.unique(rows["conv"], return_index=True, return_inverse=True)
-        asked = np.bincount(of, weights=rows["role"] == Role.CLIENT).astype(np.int64)
-        answered = np.bincount(of, weights=rows["role"] == Role.SERVER).astype(np.int64)
-        for at, conv in enumerate(convs.tolist()):
-            if conv not in self._window_rows:
-                if len(self._window_rows) >= MAX_CONVS:
-                    continue
-                self._window_rows[conv] = rows[first[at] : first[at] + 1].copy()
-            self._asked[conv] += int(asked[at])
-            self._answered[conv] += int(answered[at])
+        convs, role = rows.list("conv"), rows["role"]
+        for conv in sorted(set(convs) - self._window_rows.keys()):
+            if len(self._window_rows) < MAX_CONVS:
+                first = convs.index(conv)
+                self._window_rows[conv] = rows.rows(slice(first, first + 1))
+        for side, counts in ((Role.CLIENT, self._asked), (Role.SERVER, self._answered)):
+            mine = rows["conv"][role == side].tolist()
+            full = len(self._window_rows) >= MAX_CONVS
+            counts.update([conv for conv in mine if conv in self._window_rows] if full else mine)
 
     def _tick(self, window: int) -> list[Finding]:
         found: list[Finding] = []
