@@ -33,7 +33,7 @@ from detectors.events import Events, Open, Pair
 from detectors.groups import SECOND, Lens, among, conversations, is_ip
 from detectors.rules.common import Columns, protocol_columns, protocol_rows
 from detectors.state_changes import StateChanges
-from detectors.timing import MIN_PAUSE
+from detectors.timing import MIN_PAUSE, REOPENS
 from grid_profiles.vocabulary import Role
 
 SYN, FIN, RST = 1, 3, 4
@@ -204,12 +204,20 @@ class Disturbances:
         link, now = self._link(pair), int(row["ts"])
         if int(row["kind"]) in (FIN, RST):
             link.closed = now
+            self._ended(pair, now)
         elif int(row["kind"]) == SYN:
             silence = now - link.heard if link.heard >= 0 else 0
             if link.heard < 0 or silence > BROKEN or link.closed >= 0:
                 self._opened(pair, link, now, silence)
             self._taken_over(pair, now, protocol != "iec104")
             link.closed = -1
+
+    def _ended(self, pair: Pair, now: int) -> None:
+        """What is odd about a connection that ended, until it is opened again or should have been."""
+        words = f"{pair[1]} to {pair[2]} ({pair[0]}) was ended"
+        pairs = {pair, ("tcp", *pair[1:]), ("cotp", *pair[1:])}
+        until = now + round(REOPENS * SECOND)
+        self.events.begin(Open("reconnect", now, until, now, words, pairs, recorded=False))
 
     def _sessions_of(self, baseline: Baseline) -> list[tuple[int, int]]:
         """Kinds that open a session, with their protocols; none of a protocol that does so every day."""

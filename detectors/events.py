@@ -160,6 +160,7 @@ class Events:
                 other.until = max(other.until, event.until)
                 other.pairs |= event.pairs
                 other.summary = event.summary
+                other.recorded |= event.recorded
                 return other
         pair = min(event.pairs, default=("", "", ""))
         text = "\0".join([event.what, *pair, str(event.start)])

@@ -23,7 +23,7 @@ from detectors.baseline import Baseline
 from detectors.behaviour import DEFAULT_MODEL, MODELS, Behaviour
 from detectors.calendar import zone_of
 from detectors.calibration import Budget, news_rate
-from detectors.detector import Detector, Learner
+from detectors.detector import Detector, Holding, Learner
 from detectors.disturbances import Disturbances
 from detectors.engineered import Engineered
 from detectors.evidence import Evidence
@@ -36,6 +36,7 @@ from detectors.rules.arp import ArpRules
 from detectors.rules.bacnet import BacnetRules, PriorityLearner
 from detectors.rules.c37118 import C37118Rules
 from detectors.rules.coap import CoapRules
+from detectors.rules.connections import ConnectionRules
 from detectors.rules.dlms import DlmsRules
 from detectors.rules.dnp3 import Dnp3Rules
 from detectors.rules.enip import CipRules, EnipRules
@@ -44,9 +45,11 @@ from detectors.rules.goose import GooseRules, PublisherLearner
 from detectors.rules.goose_state import GooseStateRules
 from detectors.rules.iec104 import Iec104Rules
 from detectors.rules.iec104_clock import Iec104ClockRules
+from detectors.rules.iec104_habits import ClockLearner, SelectLearner
 from detectors.rules.iec104_link import Iec104LinkRules
 from detectors.rules.mms import MmsRules
 from detectors.rules.modbus import ModbusRules
+from detectors.rules.modbus_frames import ModbusFrameRules
 from detectors.rules.mqtt import MqttRules
 from detectors.rules.ntp import NtpRules
 from detectors.rules.opcua import OpcuaRules
@@ -98,6 +101,8 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     Iec104LinkRules,
     Iec104ClockRules,
     NtpRules,
+    ConnectionRules,
+    ModbusFrameRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
@@ -210,6 +215,8 @@ class Learning:
                 ResponseLearner,
                 SequenceLearner,
                 PriorityLearner,
+                SelectLearner,
+                ClockLearner,
             )
         ]
         self._learners.append(RhythmLearner(self.lens, self.options.time_zone))
@@ -454,9 +461,7 @@ class Detection:
         """Weigh and fold what was found in a slice; alerts that closed."""
         closed: list[Alert] = []
         self._disturbances.see(piece)
-        findings = [finding for finding in findings if not self._accepted.covers(finding)]
-        findings = self._states.weigh(self._disturbances.weigh(findings))
-        for finding in sorted(findings, key=lambda finding: finding.ts):
+        for finding in self._weighed(findings):
             closed += self._folder.add(finding)
         if self._margins is not None:
             self._margins.push(piece)
@@ -466,8 +471,18 @@ class Detection:
     def _close(self) -> list[Alert]:
         """What is open at the end; the last window is cut short and not scored."""
         self._windower.close()
+        closed: list[Alert] = []
+        rest = [one for part in self._detectors if isinstance(part, Holding) for one in part.rest()]
+        for finding in self._weighed(rest):
+            closed += self._folder.add(finding)
         self.events += self._disturbances.close() + self._states.close()
-        return self._folder.close()
+        return closed + self._folder.close()
+
+    def _weighed(self, findings: list[Finding]) -> list[Finding]:
+        """Without what a person accepted, lowered by events and windows, by time."""
+        findings = [finding for finding in findings if not self._accepted.covers(finding)]
+        findings = self._states.weigh(self._disturbances.weigh(findings))
+        return sorted(findings, key=lambda finding: finding.ts)
 
     def _window(self, window: Window) -> list[Finding]:
         rows = window_rows(window, self.lens)

@@ -21,6 +21,7 @@ from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens, among
 from detectors.rules.common import MAX_READ, protocol_columns, thinned
+from detectors.rules.iec104_habits import learned_styles
 from detectors.rules.shared import PAUSE, Openings, ProtocolRules, Rows, Rule, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
@@ -45,6 +46,10 @@ HABIT: Final = 2
 """Selects of one kind, and no direct command, after which a direct one is odd."""
 
 UNKNOWN: Final = (44, 45, 46, 47)
+SYSTEM: Final = (100, 101, 103, 104, 105, 106, 107)
+"""Interrogation, counters, clock, test, reset, delay: one procedure each (IEC 60870-5-5, 6)."""
+
+REPEATS: Final = 8
 PROBES, ADDRESSES, STATIONS = 5, 5, 5
 
 LATE = Rule("iec104-late-ack", Level.NOTICE, {"fault": 0.6, "attack": 0.25, "visibility": 0.15}, "T0804")
@@ -60,6 +65,8 @@ PROBING = Rule("iec104-probing", Level.WARNING, {"attack": 0.75, "operation": 0.
 ALL = Rule("iec104-broadcast", Level.WARNING, {"attack": 0.8, "fault": 0.2}, "T0855", habit=1)
 STATION = Rule("iec104-address-scan", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
 SWEEP = Rule("iec104-sweep", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
+
+STORM = Rule("iec104-storm", Level.WARNING, {"attack": 0.6, "fault": 0.4}, "T0814")
 
 _COLUMNS: Final = ["stream", "role", "kind", "seq", "state", "ts", "flags"]
 _GAP, _REPEATED = int(Flag.GAP), int(Flag.RETRANSMITTED)
@@ -100,6 +107,9 @@ class Iec104LinkRules(ProtocolRules):
         self._links, self._selects, self._styles = self.table(), self.table(), self.table()
         self._tested, self.openings = self.table(), Openings(lens)
         self._probes, self._stations, self._servers = self.tally(60), self.tally(60), self.tally(60)
+        self._storms = self.tally(10)
+        for style, counts in learned_styles(baseline).items():
+            self._styles.put(style, counts)
         self._addresses: set[tuple[str, str, str]] = set()
         for pair, points in self.habits.points.items():
             self._addresses |= {(*pair, point.partition(" IOA")[0]) for _, point in points}
@@ -124,6 +134,7 @@ class Iec104LinkRules(ProtocolRules):
         orders = asked.compress(among(asked["kind"], COMMANDS) & (asked["cause"] == ACTIVATION))
         for row in orders[:MAX_READ]:
             self._command(row)
+        self._storm(columns.rows(client & among(kinds, SYSTEM) & (columns["cause"] == ACTIVATION)))
         refused = columns.rows(
             fresh & (role == Role.SERVER) & (kinds < KIND_S) & among(columns["cause"], UNKNOWN)
         )
@@ -298,6 +309,17 @@ class Iec104LinkRules(ProtocolRules):
             return
         if not fresh:
             self._styles.put(style, (selected, direct + 1))
+
+    def _storm(self, rows: Rows) -> None:
+        """One system command to one station over and over: no procedure repeats it before it has ended."""
+        for mine in grouped(rows, "conv", "kind", "point"):
+            key = (int(mine[0]["conv"]), int(mine[0]["kind"]), int(mine[0]["point"]))
+            entry = self._storms.add(key, int(mine[0]["ts"]), len(mine))
+            if entry.crosses(REPEATS):
+                station = self.point(mine[0]).partition(" IOA")[0] or self.host(mine[0]["dst"])
+                kind = self.kind(mine[0])
+                text = f"{self.host(mine[0]['src'])} sent {kind} to {station} {entry.count} times in 10 s"
+                self.say(STORM, mine, text, "one at a time", f"{entry.count} in 10 s", group=kind)
 
     def _broadcast(self, rows: Rows) -> None:
         for mine in grouped(rows, "conv", "kind"):

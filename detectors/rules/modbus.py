@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Level, Slice
+from detectors.base import Finding, Level, Reading, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens, among
 from detectors.loss import Losses
@@ -28,6 +28,7 @@ from detectors.rules.common import (
     thinned,
     thinned_places,
 )
+from detectors.rules.shared import Tally
 from detectors.saturation import FULL, Saturation, doubt
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag, Role
@@ -41,6 +42,9 @@ MAX_OPEN: Final = 4_096
 WINDOW: Final = 10 * SECOND
 HOLD: Final = 30.0
 """Seconds within which the same trouble between two hosts is one alert, whatever the unit."""
+
+ASKS_AGAIN: Final = 5 * SECOND
+"""ns in which a client whose request was not captured is expected to ask on, with the gap before it."""
 
 UNANSWERED_MIN: Final = 10
 """Requests per 10 s that must be without response before it is said (a lost response is not a story)."""
@@ -63,6 +67,12 @@ EXCEPTIONS: Final = {
     11: "gateway target does not respond",
 }
 PROBING: Final = frozenset({1, 2, 3})
+BUSY: Final = frozenset({5, 6})
+"""Come back later (7): every device says so now and then."""
+
+OFTEN: Final = 3
+"""Refusals of one conversation within :data:`WINDOW` from which being busy is trouble."""
+
 FAULTS: Final = frozenset({4, 6, 8, 10, 11})
 
 _MOST = np.array([QUANTITY_LIMITS.get(kind, 0) for kind in range(max(QUANTITY_LIMITS) + 2)], np.int64)
@@ -86,10 +96,12 @@ class ModbusRules:
         self._reads: set[Any] = set()
         self._known_echoes: set[Any] = set()
         self._paired = Recent(MAX_OPEN)
+        self._busy: Tally[int] = Tally(WINDOW / SECOND, MAX_OPEN)
         self._wrote: Bounded[int, float] = Bounded(MAX_OPEN)
         self._asked: Counter[int] = Counter()
         self._answered: Counter[int] = Counter()
         self._losses = Losses()
+        self._lone: list[tuple[Finding, int]] = []
         self._window = -1
         self._unread = 0
         self._window_rows: dict[int, Any] = {}
@@ -112,7 +124,7 @@ class ModbusRules:
 
     def counters(self) -> dict[str, int]:
         """Requests forgotten because a table was full, and answers of a flood that were not looked at."""
-        evicted = self._paired.evicted + self._wrote.evicted
+        evicted = self._paired.evicted + self._wrote.evicted + self._busy.evicted
         return {"modbus_evicted": evicted, "modbus_unread": self._unread}
 
     def detect(self, piece: Slice) -> list[Finding]:
@@ -121,7 +133,7 @@ class ModbusRules:
         self._losses.see(piece)
         found = self._tick(piece.start // WINDOW)
         if not len(rows):
-            return found
+            return found + self._explained(rows, piece.start)
         # by number, the oldest first: of a flood of invented conversations the latest go unread
         for mine in by_conversation(rows.rows(self._odd(rows)))[:MAX_JUDGED]:
             self._refusals(mine, found)
@@ -131,7 +143,30 @@ class ModbusRules:
         self._second_responses(rows, found)
         self._echoes(rows.rows(among(rows["kind"], ECHOED)), found)
         self._count(rows)
-        return found
+        return found + self._explained(rows, piece.start)
+
+    def rest(self) -> list[Finding]:
+        """Lone answers after which nobody asked any more."""
+        waiting, self._lone = self._lone, []
+        return [finding for finding, _ in waiting]
+
+    def _explained(self, rows: Columns, now: int) -> list[Finding]:
+        """Lone answers of which the client's next request tells whether their own was captured."""
+        due: list[Finding] = []
+        waiting, self._lone = self._lone, []
+        for finding, stream in waiting:
+            asked = rows.rows(
+                (rows["stream"] == stream) & (rows["role"] == Role.CLIENT) & (rows["ts"] > finding.ts)
+            )
+            if not len(asked) and now - finding.ts < ASKS_AGAIN:
+                self._lone.append((finding, stream))
+                continue
+            if len(asked) and int(asked[0]["flags"]) & int(Flag.GAP):
+                finding.level, finding.reading, finding.technique = Level.INFO, Reading.VISIBILITY, ""
+                finding.scores = {Reading.VISIBILITY.value: 1.0}
+                finding.summary += "; the bytes of its client just before the next request were not captured"
+            due.append(finding)
+        return due
 
     def _odd(self, rows: Columns) -> npt.NDArray[np.bool_]:
         """Rows that one of the checks by conversation has something to say of; all but a few are none."""
@@ -158,10 +193,12 @@ class ModbusRules:
                 continue
             text = EXCEPTIONS.get(code, f"exception {code}")
             probing = code in PROBING
+            often = self._busy.add(int(first["conv"]), int(first["ts"]), len(mine)).count >= OFTEN
+            level = Level.INFO if code in BUSY and not often else Level.NOTICE
             found.append(
                 self._finding(
                     "modbus-exception",
-                    Level.WARNING if probing and len(mine) >= 3 else Level.NOTICE,
+                    Level.WARNING if probing and len(mine) >= 3 else level,
                     mine,
                     f"{self._src(first)} refused {self._kind(first)}{_times(len(mine))}: {text}",
                     "no such refusal while learning",
@@ -190,7 +227,11 @@ class ModbusRules:
                 {"attack": 0.45, "visibility": 0.35, "fault": 0.2},
                 "T0856",
             )
-            found.append(self._losses.weigh(finding, finding.ts - WINDOW, len(lone)))
+            finding = self._losses.weigh(finding, finding.ts - WINDOW, len(lone))
+            if len(lone) == 1 and len(self._lone) < MAX_OPEN:
+                self._lone.append((finding, int(lone[0]["stream"])))
+            else:
+                found.append(finding)
 
     def _second_responses(self, rows: Columns, found: list[Finding]) -> None:
         """Two answers in new TCP bytes to one request."""
