@@ -34,6 +34,7 @@ from detectors.groups import (
     objects,
     unpack,
 )
+from detectors.mms_life import MmsLife
 from detectors.news import LIFE, MATURE, Sweeps, news_finding, observed, ordinary, sender, technique
 from detectors.objects import Objects
 from detectors.saturation import FULL, Saturation, doubt, lowered
@@ -86,6 +87,8 @@ class Allowlist:
             if row.origin == Origin.PROPOSED.value
         }
         self._told: set[str] = set()
+        self._asking: set[tuple[str, str]] = set()
+        self._mms = MmsLife(lens)
         self._commanders = {row.client for row in baseline.rows("review")}
         self._load_kinds(baseline)
         self._fine: set[int] = set()
@@ -118,10 +121,14 @@ class Allowlist:
         if not len(messages):
             return []
         found: dict[str, list[Finding]] = {}
+        self._mms.see(piece)
         unknown = self._kind_findings(messages, grouped(piece), found)
         for conv, kind, point, _, sample in objects(addressing(messages)):
             if conv not in unknown:
-                _keep(self._objects.judge(conv, kind, point, sample), found)
+                finding = self._objects.judge(conv, kind, point, sample)
+                if finding is not None and self.lens.conv(conv)[0] == "mms":
+                    finding.level = self._mms.object_level(finding.level, sample)
+                _keep(finding, found)
         return [finding for rule in found for finding in self._bounded(found[rule])]
 
     def _kind_findings(
@@ -192,6 +199,8 @@ class Allowlist:
         again = (conv, key.role, key.kind) in self._causeless and kind_class == KindClass.REPORT
         if ordinary(self.lens, conv[0], rows) or (key.role == Role.SERVER and (again or told)):
             return Level.INFO
+        if conv[0] == "mms" and self._mms.ordinary(rows):
+            return Level.INFO
         quiet = key.role == Role.SERVER or kind_class in (KindClass.SESSION, KindClass.ERROR)
         if quiet or conv[0] == "tcp" or self._news.get(conv, 1.0) >= MATURE:
             return Level.NOTICE
@@ -201,7 +210,9 @@ class Allowlist:
         proto = int(rows[0]["proto"])
         kind, operates = self.lens.names.kind(proto, key.kind), False
         level, why = Level.ALARM, ""
-        if self.lens.kind_class(proto, key.kind) == KindClass.TIME:
+        if conv[0] == "mms" and (most := self._mms.most(rows)) is not None:
+            level, operates = most, True
+        elif self.lens.kind_class(proto, key.kind) == KindClass.TIME:
             # clocks are set after a reconnect; by whom nobody else's clock is set, that is a question
             level = Level.NOTICE if (conv[0], conv[1], key.kind) in self._senders else Level.WARNING
         elif key.kind in LIFE.get(conv[0], ()):
@@ -282,11 +293,16 @@ class Allowlist:
         )
         if _background(key):  # a host that asks around: one alert, whomever it asks
             finding.conv, finding.group, finding.item = -1, f"{key[0]}/{key[1]}", key[2]
+            if key[:2] in self._asking:
+                finding.level = Level.INFO  # told before; clocks and names are asked for all day
+            elif len(self._asking) < MAX_KINDS:
+                self._asking.add(key[:2])
         return finding
 
     def _conversation_level(self, key: ConvKey, strangers: list[str], publisher: bool) -> Level:
         if _background(key):
-            return Level.NOTICE if any(is_ip(host) for host in strangers) else Level.INFO
+            level = Level.NOTICE if any(is_ip(host) for host in strangers) else Level.INFO
+            return lowered(level, self._full.site)
         if key[0] in CARRIERS and key[1:4] in self._served:
             return Level.INFO  # the connection under what was learned in its midst
         asked_all = is_group_address(key[2]) and not publisher

@@ -40,7 +40,7 @@ TECHNIQUES: Final = {
 """ATT&CK for ICS technique of a dangerous message, by its class."""
 
 LIFE: Final = {
-    "tcp": frozenset({1, 2, 3, 4, 5}),  # opening, end, reset (RFC 9293)
+    "tcp": frozenset({1, 2, 3, 4, 5, 7}),  # opening, end, reset (RFC 9293); 7: what was not captured
     "iec104": frozenset({256, 513, 514, 528, 544, 70, 100}),  # S, STARTDT, TESTFR; M_EI, C_IC on reconnect
     "goose": frozenset({1, 2}),  # a change of state and its repetitions, in their legal order (goose_state)
     "c37118": frozenset({1, 2, 3, 5, 1026, 1027, 1028, 1029, 1030}),  # data on; header and configuration

@@ -32,6 +32,9 @@ REPETITIONS: Final = 2
 TOGETHER: Final = 2 * SECOND
 REPORTED: Final = 5 * SECOND
 AFTER: Final = 11 * SECOND
+STARTS: Final = (0, 1)
+"""sqNum of a change: 0 by the standard, 1 from publishers that count the frames of a state."""
+
 MAX_BLOCKS: Final = 10_000
 MAX_ROWS: Final = 2_000
 _ODD: Final = int(Flag.DUPLICATE | Flag.TRUNCATED | Flag.MALFORMED | Flag.TEST)
@@ -89,7 +92,7 @@ class StateChanges:
         if block is None:
             return
         if state != block.state:
-            block.since = ts if state == block.state + 1 and seq == 0 else -1
+            block.since = ts if state == block.state + 1 and seq in STARTS else -1
             block.gap, block.sound = 0, 0
         elif block.since >= 0:
             self._repetition(conv, block, ts, seq)

@@ -60,9 +60,6 @@ VERY_FAR: Final = 10.0
 STATES: Final = 3.0
 """A point that only ever showed whole numbers from 0 to this is a state (single, double point, enum)."""
 
-REPETITION: Final = 2
-"""Kind of a GOOSE message that says a known state again (sqNum above 0; IEC 61850-8-1, 18.1.2.5)."""
-
 SEVERAL: Final = 2
 MAX_HOLD: Final = 600.0
 
@@ -308,7 +305,10 @@ class Values:
         if limits.constant:
             level, why = (Level.NOTICE, "") if limits.learned >= FULL else (Level.INFO, doubt(limits.learned))
             if int(row["proto"]) == self._goose:
-                level, why = self._dataset_level(outside, int(piece.messages["kind"][int(row["message"])]))
+                level, why = (
+                    Level.INFO,
+                    "",
+                )  # GOOSE tells changes; one without a new stNum has a rule of its own
             return point_finding(
                 "constant-changed",
                 level,
@@ -343,13 +343,6 @@ class Values:
         )
         made.technique = "T0856" if outside.gross else ""
         return made
-
-    @staticmethod
-    def _dataset_level(outside: _Outside, kind: int) -> tuple[Level, str]:
-        """A change of a GOOSE dataset is what GOOSE is for, when a new state number tells it."""
-        if kind == REPETITION and outside.moved:
-            return Level.NOTICE, "; it changed in a repetition, without a new state number"
-        return Level.INFO, ""
 
 
 def point_finding(
@@ -393,11 +386,6 @@ class _Outside:
     row: Any
     limits: Limits
     before: float
-
-    @property
-    def moved(self) -> bool:
-        """Did it leave its band with this value?"""
-        return self.limits.low <= self.before <= self.limits.high
 
     @property
     def gross(self) -> bool:

@@ -30,6 +30,11 @@ CLOCK: Final = 2.0
 STRETCH: Final = 10
 """Times the longest timeAllowedtoLive so far: nobody would miss the publisher for that long."""
 
+STEADY: Final = 5
+STRETCHED: Final = 2
+"""The same, of a publisher that allowed the same time in so many frames, within one state: while stNum stays, the
+schedule only slows down to its end, and is there."""
+
 SLOW: Final = 10.0
 SOON: Final = 250_000_000
 BURSTS: Final = 5
@@ -53,6 +58,8 @@ class _Block:
     changed: float  # t, epoch seconds; NaN unknown
     conv: int
     longest: int  # timeAllowedtoLive, ms
+    steady: int = 0  # frames looked at that allowed the same time as the one before
+    allowed: int = -1  # by the last frame looked at, ms
     offset: float = float("nan")  # capture time minus t at the first change seen, s
     since: int = -1  # ns of a change whose first repetition is awaited
     prompt: int = -1  # ns; the slowest of the prompt first repetitions
@@ -140,12 +147,14 @@ class GooseStateRules(ProtocolRules):
 
     def _lifetime(self, row: Message, block: _Block) -> None:
         allowed = row.aux
-        if allowed == 0 or (block.longest > 0 and allowed > STRETCH * block.longest):
+        most = STRETCHED if block.steady >= STEADY and row.state == block.state else STRETCH
+        if allowed == 0 or (block.longest > 0 and allowed > most * block.longest):
             what = "none" if allowed == 0 else f"{allowed} ms"
             text = f"{self._point(row)} allows {what} to live; the longest so far was {block.longest} ms"
             self._tell(LIFETIME, row, text, f"up to {block.longest} ms", what)
             return
-        block.longest = max(block.longest, allowed)
+        block.steady = block.steady + 1 if allowed == block.allowed else 0
+        block.longest, block.allowed = max(block.longest, allowed), allowed
 
     def _address(self, row: Message, block: _Block) -> None:
         """Another destination, APPID or VLAN for a block of the same publisher."""
