@@ -1,7 +1,7 @@
 """MMS as clients of IEC 61850 live it: what follows the opening of an association, records, answers.
 
-Standard followed: IEC 61850-8-1:2011, clauses 17 (report control blocks: a client reserves one, sets it up and
-enables it after every association), 20.8 (a control is answered by an information report that names
+Standard followed: IEC 61850-8-1:2011, clauses 17 (report control blocks: a client reserves one, sets it up
+and enables it after every association), 20.8 (a control is answered by an information report that names
 ``...$Oper``) and 23 (disturbance records stand in the directory ``COMTRADE`` and are read as files).
 
 A capture that learned an association in its midst never saw how it was opened; the day it is opened again,

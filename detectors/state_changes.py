@@ -18,6 +18,7 @@ from detectors.baseline import Baseline
 from detectors.events import Events, Open, Pair
 from detectors.groups import SECOND, Lens
 from detectors.rules.common import protocol_rows
+from detectors.rules.goose import ALONE, LONE
 from grid_profiles.vocabulary import Flag
 
 FIRST: Final = SECOND
@@ -49,6 +50,7 @@ class _Block:
     last: int  # ns
     since: int = -1  # ns of a change whose repetitions are watched
     gap: int = 0
+    missed: int = -ALONE  # ns when a frame was last missing
     sound: int = 0
 
 
@@ -91,12 +93,23 @@ class StateChanges:
         block = self._blocks[conv]
         if block is None:
             return
+        if state == block.state and 1 < seq - block.seq <= LONE + 1:
+            self._missing(conv, block, ts)
         if state != block.state:
             block.since = ts if state == block.state + 1 and seq in STARTS else -1
             block.gap, block.sound = 0, 0
         elif block.since >= 0:
             self._repetition(conv, block, ts, seq)
         block.state, block.seq, block.last = state, seq, ts
+
+    def _missing(self, conv: int, block: _Block, ts: int) -> None:
+        """A frame or two did not come by, and none was missing in the minutes before."""
+        if ts - block.missed >= ALONE:
+            pair = self.lens.conv(conv)[:3]
+            text = f"a frame of {pair[1]} is missing in the capture, as its sqNum shows"
+            start = block.last
+            self._events.begin(Open("lost-frame", start, ts + AFTER, start, text, {pair}, recorded=False))
+        block.missed = ts
 
     def _repetition(self, conv: int, block: _Block, ts: int, seq: int) -> None:
         gap = ts - block.last

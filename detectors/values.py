@@ -308,7 +308,7 @@ class Values:
                 level, why = (
                     Level.INFO,
                     "",
-                )  # GOOSE tells changes; one without a new stNum has a rule of its own
+                )  # GOOSE tells changes; goose-data those without a new stNum
             return point_finding(
                 "constant-changed",
                 level,

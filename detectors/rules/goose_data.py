@@ -1,9 +1,9 @@
 """GOOSE: data that change while stNum stays.
 
-Standard followed: IEC 61850-8-1:2011, clause 18.1.2.5: a change of a member of the data set raises stNum; what
-repeats a state repeats its data. Other data under the same stNum, be it in the next repetition or in a second
-frame with the very same counters, were rewritten on the way or made up. There are publishers that refresh
-measurements in repetitions; learning met them (a habit).
+Standard followed: IEC 61850-8-1:2011, clause 18.1.2.5: a change of a member of the data set raises stNum;
+what repeats a state repeats its data. Other data under the same stNum, be it in the next repetition or in a
+second frame with the very same counters, were rewritten on the way or made up. There are publishers that
+refresh measurements in repetitions; learning met them (a habit).
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ class GooseDataRules(ProtocolRules):
         _, first = np.unique(points["point"] | ANY_POINT, return_index=True)
         for at in first[:MAX_TOLD].tolist():
             point, row = points[at], piece.messages[int(points["message"][at])]
+            member = self.names.point(self.proto, int(point["point"]))
             text = (
-                f"{self.names.point(self.proto, int(point['point']))} is {float(point['value']):g} in a frame "
-                f"that repeats stNum {int(row['state'])}: other data without a new stNum"
+                f"{member} is {float(point['value']):g} in a frame that repeats stNum {int(row['state'])}: "
+                "other data without a new stNum"
             )
             self.say(DATA, one(row), text, "data stay while stNum stays", "other data", group=self.point(row))

@@ -32,8 +32,8 @@ STRETCH: Final = 10
 
 STEADY: Final = 5
 STRETCHED: Final = 2
-"""The same, of a publisher that allowed the same time in so many frames, within one state: while stNum stays, the
-schedule only slows down to its end, and is there."""
+"""The same, of a publisher that allowed the same time in so many frames, within one state: while stNum stays,
+the schedule only slows down to its end, and is there."""
 
 SLOW: Final = 10.0
 SOON: Final = 250_000_000
