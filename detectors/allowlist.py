@@ -34,6 +34,7 @@ from detectors.groups import (
     is_ip,
     unpack,
 )
+from detectors.mms_life import MmsLife
 from detectors.news import (
     LIFE,
     MATURE,
@@ -124,6 +125,7 @@ class Allowlist:
             if row.origin == Origin.PROPOSED.value
         }
         self._told: set[str] = set()
+        self._mms = MmsLife(lens)
         self._commanders = {row.client for row in baseline.rows("review")}
         self._load_kinds(baseline)
         self._fine: set[int] = set()
@@ -163,10 +165,15 @@ class Allowlist:
             return []
         self._see_openings(piece)
         found: dict[str, list[Finding]] = {}
+        self._mms.see(piece)
         unknown = self._kind_findings(messages, grouped(piece), found)
         for conv, kind, point, row in addressed(piece, self._objects.fine):
             if conv not in unknown:
-                _keep(self._objects.judge(conv, kind, point, messages[row]), found)
+                sample = messages[row]
+                finding = self._objects.judge(conv, kind, point, sample)
+                if finding is not None and self.lens.conv(conv)[0] == "mms":
+                    finding.level = self._mms.object_level(finding.level, sample)
+                _keep(finding, found)
         return [finding for rule in found for finding in self._bounded(found[rule])]
 
     def _see_openings(self, piece: Slice) -> None:
@@ -255,6 +262,8 @@ class Allowlist:
         again = (conv, key.role, key.kind) in self._causeless and kind_class == KindClass.REPORT
         if ordinary(self.lens, conv[0], rows) or (key.role == Role.SERVER and (again or told)):
             return Level.INFO
+        if conv[0] == "mms" and self._mms.ordinary(rows):
+            return Level.INFO
         quiet = key.role == Role.SERVER or kind_class in (KindClass.SESSION, KindClass.ERROR)
         if quiet or conv[0] == "tcp" or self._news.get(conv, 1.0) >= MATURE:
             return Level.NOTICE
@@ -265,7 +274,9 @@ class Allowlist:
         kind, operates = self.lens.names.kind(proto, key.kind), False
         level, why = Level.ALARM, ""
         quiet = self._full.commander(conv[1])
-        if self._sets_clock(conv, rows):
+        if conv[0] == "mms" and (most := self._mms.most(rows)) is not None:
+            level, operates = most, True
+        elif self._sets_clock(conv, rows):
             # clocks are set after a reconnect; by whom nobody else's clock is set, that is a question
             level = Level.NOTICE if (conv[0], conv[1], key.kind) in self._senders else Level.WARNING
             if quiet < FULL and conv[0] in CLOCKS_JUDGED:
@@ -369,7 +380,8 @@ class Allowlist:
 
     def _conversation_level(self, key: ConvKey, strangers: list[str], publisher: bool) -> Level:
         if _background(key):
-            return Level.NOTICE if any(is_ip(host) for host in strangers) else Level.INFO
+            level = Level.NOTICE if any(is_ip(host) for host in strangers) else Level.INFO
+            return lowered(level, self._full.site)
         if key[0] in CARRIERS and key[1:4] in self._served:
             return Level.INFO  # the connection under what was learned in its midst
         asked_all = is_group_address(key[2]) and not publisher

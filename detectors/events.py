@@ -112,6 +112,9 @@ EXPLAINS: Final[dict[str, Sort]] = {
             "new-kind": Level.INFO,
         },
     ),
+    "lost-frame": Sort(
+        "single frame missing", Reading.VISIBILITY, {BEHAVIOUR: Level.NOTICE, "goose-gap": Level.NOTICE}
+    ),
     "standby": Sort("connection held in reserve", Reading.OPERATION, {"silence": Level.NOTICE}),
     "pause": Sort("nothing was captured", Reading.VISIBILITY, _MISSING),
 }

@@ -18,6 +18,7 @@ from detectors.baseline import Baseline
 from detectors.events import Events, Open, Pair
 from detectors.groups import SECOND, Lens
 from detectors.rules.common import protocol_columns
+from detectors.rules.goose import ALONE, LONE
 from grid_profiles.vocabulary import Flag
 
 FIRST: Final = SECOND
@@ -35,6 +36,9 @@ QUIET: Final = 2 * SECOND
 TOGETHER: Final = 2 * SECOND
 REPORTED: Final = 5 * SECOND
 AFTER: Final = 11 * SECOND
+STARTS: Final = (0, 1)
+"""sqNum of a change: 0 by the standard, 1 from publishers that count the frames of a state."""
+
 MAX_BLOCKS: Final = 10_000
 MAX_ROWS: Final = 2_000
 _ODD: Final = int(Flag.DUPLICATE | Flag.TRUNCATED | Flag.MALFORMED | Flag.TEST)
@@ -49,6 +53,7 @@ class _Block:
     last: int  # ns
     since: int = -1  # ns of a change whose repetitions are watched
     gap: int = 0
+    missed: int = -ALONE  # ns when a frame was last missing
     sound: int = 0
 
 
@@ -77,7 +82,7 @@ class StateChanges:
         for row in zip(*lists, strict=True):
             ts, conv, state, seq, flags = row
             block = self._blocks.get(conv)
-            if block is None or state != block.state or flags & _ODD:
+            if block is None or state != block.state or flags & _ODD or 1 < seq - block.seq <= LONE + 1:
                 self._row(*row)
                 continue
             if block.since >= 0:
@@ -104,12 +109,23 @@ class StateChanges:
             return
         if block is None:
             return
+        if state == block.state and 1 < seq - block.seq <= LONE + 1:
+            self._missing(conv, block, ts)
         if state != block.state:
-            block.since = ts if state == block.state + 1 and seq == 0 else -1
+            block.since = ts if state == block.state + 1 and seq in STARTS else -1
             block.gap, block.sound = 0, 0
         elif block.since >= 0:
             self._repetition(conv, block, ts, seq)
         block.state, block.seq, block.last = state, seq, ts
+
+    def _missing(self, conv: int, block: _Block, ts: int) -> None:
+        """A frame or two did not come by, and none was missing in the minutes before."""
+        if ts - block.missed >= ALONE:
+            pair = self.lens.conv(conv)[:3]
+            text = f"a frame of {pair[1]} is missing in the capture, as its sqNum shows"
+            start = block.last
+            self._events.begin(Open("lost-frame", start, ts + AFTER, start, text, {pair}, recorded=False))
+        block.missed = ts
 
     def _repetition(self, conv: int, block: _Block, ts: int, seq: int) -> None:
         gap = ts - block.last

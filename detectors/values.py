@@ -74,9 +74,6 @@ BEGUN_AGAIN: Final = 0.1
 STATES: Final = 3.0
 """A point that only ever showed whole numbers from 0 to this is a state (single, double point, enum)."""
 
-REPETITION: Final = 2
-"""Kind of a GOOSE message that says a known state again (sqNum above 0; IEC 61850-8-1, 18.1.2.5)."""
-
 SEVERAL: Final = 2
 MAX_HOLD: Final = 600.0
 
@@ -403,7 +400,10 @@ class Values:
             if low and abs(value) > VERY_FAR * abs(low):
                 level, why = Level.NOTICE, ", out of all proportion"
             if int(row["proto"]) == self._goose:
-                level, why = self._dataset_level(outside, int(piece.messages["kind"][int(row["message"])]))
+                level, why = (
+                    Level.INFO,
+                    "",
+                )  # GOOSE tells changes; goose-data those without a new stNum
             return point_finding(
                 "constant-changed",
                 level,
@@ -438,13 +438,6 @@ class Values:
         )
         made.technique = "T0856" if outside.gross else ""
         return made
-
-    @staticmethod
-    def _dataset_level(outside: _Outside, kind: int) -> tuple[Level, str]:
-        """A change of a GOOSE dataset is what GOOSE is for, when a new state number tells it."""
-        if kind == REPETITION and outside.moved:
-            return Level.NOTICE, "; it changed in a repetition, without a new state number"
-        return Level.INFO, ""
 
 
 def point_finding(
@@ -488,11 +481,6 @@ class _Outside:
     row: Any
     limits: Limits
     before: float
-
-    @property
-    def moved(self) -> bool:
-        """Did it leave its band with this value?"""
-        return self.limits.low <= self.before <= self.limits.high
 
     @property
     def nothing(self) -> bool:

@@ -42,6 +42,7 @@ from detectors.rules.dnp3 import Dnp3Rules
 from detectors.rules.enip import CipRules, EnipRules
 from detectors.rules.enip_io import EnipIoRules
 from detectors.rules.goose import GooseRules, PublisherLearner
+from detectors.rules.goose_data import GooseDataRules
 from detectors.rules.goose_state import GooseStateRules
 from detectors.rules.iec104 import Iec104Rules
 from detectors.rules.iec104_clock import Iec104ClockRules
@@ -98,6 +99,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     CoapRules,
     ArpRules,
     GooseStateRules,
+    GooseDataRules,
     Iec104LinkRules,
     Iec104ClockRules,
     NtpRules,

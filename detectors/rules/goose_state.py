@@ -30,6 +30,11 @@ CLOCK: Final = 2.0
 STRETCH: Final = 10
 """Times the longest timeAllowedtoLive so far: nobody would miss the publisher for that long."""
 
+STEADY: Final = 5
+STRETCHED: Final = 2
+"""The same, of a publisher that allowed the same time in so many frames, within one state: while stNum stays,
+the schedule only slows down to its end, and is there."""
+
 SLOW: Final = 10.0
 SOON: Final = 250_000_000
 BURSTS: Final = 5
@@ -54,6 +59,8 @@ class _Block:
     changed: float  # t, epoch seconds; NaN unknown
     conv: int
     longest: int  # timeAllowedtoLive, ms
+    steady: int = 0  # frames looked at that allowed the same time as the one before
+    allowed: int = -1  # by the last frame looked at, ms
     offset: float = float("nan")  # capture time minus t at the first change seen, s
     since: int = -1  # ns of a change whose first repetition is awaited
     prompt: int = -1  # ns; the slowest of the prompt first repetitions
@@ -141,12 +148,14 @@ class GooseStateRules(ProtocolRules):
 
     def _lifetime(self, row: Any, block: _Block) -> None:
         allowed = int(row["aux"])
-        if allowed == 0 or (block.longest > 0 and allowed > STRETCH * block.longest):
+        most = STRETCHED if block.steady >= STEADY and int(row["state"]) == block.state else STRETCH
+        if allowed == 0 or (block.longest > 0 and allowed > most * block.longest):
             what = "none" if allowed == 0 else f"{allowed} ms"
             text = f"{self.point(row)} allows {what} to live; the longest so far was {block.longest} ms"
             self._tell(LIFETIME, row, text, f"up to {block.longest} ms", what)
             return
-        block.longest = max(block.longest, allowed)
+        block.steady = block.steady + 1 if allowed == block.allowed else 0
+        block.longest, block.allowed = max(block.longest, allowed), allowed
 
     def _address(self, row: Any, block: _Block) -> None:
         """Another destination, APPID or VLAN for a block of the same publisher."""
@@ -176,9 +185,11 @@ def _quiet(block: _Block, state: int, seq: int, allowed: int, conv: int, flags: 
     """Nothing is to be said of a frame of a known block; then it is taken."""
     if state != block.state or conv != block.conv or block.bits or flags & _BOTH == _BOTH:
         return False
-    if (block.since >= 0 and seq == 1) or allowed == 0 or allowed > STRETCH * block.longest > 0:
+    most = STRETCHED if block.steady >= STEADY else STRETCH
+    if (block.since >= 0 and seq == 1) or allowed == 0 or allowed > most * block.longest > 0:
         return False
-    block.longest = max(block.longest, allowed)
+    block.steady = block.steady + 1 if allowed == block.allowed else 0
+    block.longest, block.allowed = max(block.longest, allowed), allowed
     return True
 
 

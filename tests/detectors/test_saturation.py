@@ -128,9 +128,14 @@ def test_who_commands_two_stations_so_commands_a_third() -> None:
 
 
 def test_who_has_no_address_yet_is_no_stranger() -> None:
-    for address, level in (("0.0.0.0", Level.INFO), ("10.0.0.66", Level.NOTICE)):
+    cases = (
+        ("0.0.0.0", LONG, Level.INFO),
+        ("10.0.0.66", LONG, Level.NOTICE),
+        ("10.0.0.66", SHORT, Level.INFO),
+    )
+    for address, learned_s, level in cases:
         names = FakeNames()
-        lists = Allowlist(made(SHORT), Lens(names))
+        lists = Allowlist(made(learned_s), Lens(names))
         names.conversations.append(Conversation("dhcp", address, "255.255.255.255", 67, ""))
         row = message(0.5, proto=IEC104, conv=0, src=66, dst=9, role=Role.CLIENT, kind=1)
         assert [one.level for one in lists.detect(piece([row]))] == [level]
@@ -138,7 +143,7 @@ def test_who_has_no_address_yet_is_no_stranger() -> None:
 
 def test_a_stranger_who_asks_around_is_told_once_an_hour() -> None:
     names = FakeNames()
-    lists = Allowlist(made(SHORT), Lens(names))
+    lists = Allowlist(made(LONG), Lens(names))
     names.conversations.append(Conversation("dhcp", "10.0.0.66", "255.255.255.255", 67, ""))
     found = []
     for second in (0, 900, 1800, 3700):
