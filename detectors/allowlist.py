@@ -23,19 +23,31 @@ from detectors.groups import (
     HOUSEKEEPING,
     HOUSEKEEPING_PORTS,
     REPEATED,
+    SECOND,
     ConvKey,
     Groups,
     Key,
     Lens,
-    addressing,
+    addressed,
     grouped,
     is_group_address,
     is_ip,
-    objects,
     unpack,
 )
-from detectors.news import LIFE, MATURE, Sweeps, news_finding, observed, ordinary, sender, technique
+from detectors.mms_life import MmsLife
+from detectors.news import (
+    LIFE,
+    MATURE,
+    Sweeps,
+    news_finding,
+    object_text,
+    observed,
+    ordinary,
+    sender,
+    technique,
+)
 from detectors.objects import Objects
+from detectors.rules.common import protocol_rows
 from detectors.saturation import FULL, Saturation, doubt, lowered
 from detectors.tables import Origin, conv_of
 from grid_profiles.vocabulary import Flag, KindClass, Role
@@ -49,6 +61,29 @@ MAX_NEW: Final = 50
 OPERATES: Final = frozenset({KindClass.CONTROL, KindClass.SETPOINT})
 """What a control room does all day; restarts, programs, configuration and files are no operation."""
 
+SET_UP: Final = {"dnp3": frozenset({20, 21})}
+"""Commands with which a master sets a station up after its connection was opened (IEEE 1815, 4.4: unsolicited
+responses are disabled, and enabled in the end; ``dnp3-unsolicited-off`` tells when they are not)."""
+
+AGAIN: Final = 3_600 * SECOND
+"""ns in which a stranger who goes on asking around is told once."""
+
+WIDELY: Final = 2
+"""Stations that a client commands in one way, from which it commands others so too."""
+
+SELECTS: Final = {("dnp3", 4): 3}
+"""The kind of the select that goes before an execute of a kind of its own: one operation, told once."""
+
+SETTING_UP: Final = 60 * SECOND
+SYN: Final = 1
+RESTART_BIT: Final = "0x5001"
+"""Writes to DNP3's group 80 take back the indication that the outstation restarted (IEEE 1815, 4.2.2)."""
+
+TIME_AND_DATE: Final = "0x32"
+DNP3_WRITE: Final = 2
+CLOCKS_JUDGED: Final = frozenset({"dnp3", "iec104"})
+"""Protocols of which a rule judges the time that is set."""
+
 CARRIERS: Final = frozenset({"tcp", "cotp"})
 
 NETBIOS_SESSION: Final = 139
@@ -57,6 +92,9 @@ already talk it is no news before learning has met it or had the time to."""
 
 TRANSPORT: Final = frozenset({"tcp", "udp", "ip"})
 """Signalling and what no decoder claimed; news between hosts that already talk is a notice."""
+
+UNSPECIFIED: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - nothing is bound
+"""Who has no address yet (RFC 1122, 3.2.1.3; RFC 4291, 2.5.2) is nobody: a stranger is told by its first."""
 
 BROWSED: Final = TRANSPORT | {"smb"}
 """What a session on :data:`NETBIOS_SESSION` is told as."""
@@ -68,7 +106,7 @@ class Allowlist:
     def __init__(self, baseline: Baseline, lens: Lens) -> None:
         self.lens = lens
         self.refused: Counter[str] = Counter()
-        self._hosts = set(baseline.tables["assets"]["address"])
+        self._hosts = {row.address for row in baseline.rows("assets")}
         self._convs = {conv_of(row) for row in baseline.rows("conversations")}
         self._protocol_pairs = {(conv[0], frozenset(conv[1:3])) for conv in self._convs}
         self._served = {conv[1:4] for conv in self._convs}
@@ -77,6 +115,7 @@ class Allowlist:
         self._causeless: set[tuple[ConvKey, int, int]] = set()
         self._senders: set[tuple[str, str, int]] = set()
         self._operators: set[tuple[str, str]] = set()
+        self._stations: Counter[tuple[str, str, int]] = Counter()  # that each client sends a kind to
         self._full = Saturation(baseline)
         self._sweeps: Sweeps[tuple[str, str], tuple[ConvKey, int]] = Sweeps()
         self._news: dict[ConvKey, float] = {}
@@ -86,22 +125,29 @@ class Allowlist:
             if row.origin == Origin.PROPOSED.value
         }
         self._told: set[str] = set()
+        self._mms = MmsLife(lens)
         self._commanders = {row.client for row in baseline.rows("review")}
         self._load_kinds(baseline)
         self._fine: set[int] = set()
         self._objects = Objects(baseline, lens, self._full)
+        self._opened: dict[tuple[str, str, int], int] = {}
+        self._tcp = lens.protocol("tcp")
+        self._asked: dict[tuple[str, str], int] = {}
 
     def _load_kinds(self, baseline: Baseline) -> None:
         counts: dict[ConvKey, list[int]] = {}
+        reached: set[tuple[str, str, int, ConvKey]] = set()
         for row in baseline.rows("kinds"):
             conv = conv_of(row)
             self._kinds.add((conv, row.role, row.kind, row.cause))
             self._causeless.add((conv, row.role, row.kind))
             if row.role == Role.CLIENT:
                 self._senders.add((conv[0], conv[1], row.kind))
+                reached.add((conv[0], conv[1], row.kind, conv))
                 if self._operates(conv[0], row.kind):
                     self._operators.add(conv[:2])
             counts.setdefault(conv, []).append(row.count)
+        self._stations.update(key[:3] for key in reached)
         self._news = {conv: news_rate(found) for conv, found in counts.items()}
 
     def _operates(self, protocol: str, kind: int) -> bool:
@@ -117,12 +163,36 @@ class Allowlist:
         messages = piece.messages
         if not len(messages):
             return []
+        self._see_openings(piece)
         found: dict[str, list[Finding]] = {}
+        self._mms.see(piece)
         unknown = self._kind_findings(messages, grouped(piece), found)
-        for conv, kind, point, _, sample in objects(addressing(messages)):
+        for conv, kind, point, row in addressed(piece, self._objects.fine):
             if conv not in unknown:
-                _keep(self._objects.judge(conv, kind, point, sample), found)
+                sample = messages[row]
+                finding = self._objects.judge(conv, kind, point, sample)
+                if finding is not None and self.lens.conv(conv)[0] == "mms":
+                    finding.level = self._mms.object_level(finding.level, sample)
+                _keep(finding, found)
         return [finding for rule in found for finding in self._bounded(found[rule])]
+
+    def _see_openings(self, piece: Slice) -> None:
+        rows = protocol_rows(piece, self._tcp)
+        for row in rows[rows["kind"] == SYN][:MAX_JUDGED]:
+            key = self.lens.conv(int(row["conv"]))[1:4]
+            if key in self._opened or len(self._opened) < MAX_KINDS:
+                self._opened[key] = int(row["ts"])
+
+    def _sets_up(self, conv: ConvKey, kind: int, ts: int) -> bool:
+        """Is it what a known master does after it opened its connection?"""
+        opened = self._opened.get(conv[1:4])
+        return opened is not None and kind in SET_UP.get(conv[0], ()) and 0 <= ts - opened <= SETTING_UP
+
+    def _sets_clock(self, conv: ConvKey, rows: npt.NDArray[Any]) -> bool:
+        first = rows[0]
+        if conv[0] == "dnp3" and int(first["kind"]) == DNP3_WRITE:
+            return all(object_text(self.lens, row).startswith(TIME_AND_DATE) for row in rows[:8])
+        return self.lens.kind_class(int(first["proto"]), int(first["kind"])) == KindClass.TIME
 
     def _kind_findings(
         self, messages: npt.NDArray[Any], groups: Groups, found: dict[str, list[Finding]]
@@ -192,6 +262,8 @@ class Allowlist:
         again = (conv, key.role, key.kind) in self._causeless and kind_class == KindClass.REPORT
         if ordinary(self.lens, conv[0], rows) or (key.role == Role.SERVER and (again or told)):
             return Level.INFO
+        if conv[0] == "mms" and self._mms.ordinary(rows):
+            return Level.INFO
         quiet = key.role == Role.SERVER or kind_class in (KindClass.SESSION, KindClass.ERROR)
         if quiet or conv[0] == "tcp" or self._news.get(conv, 1.0) >= MATURE:
             return Level.NOTICE
@@ -201,15 +273,22 @@ class Allowlist:
         proto = int(rows[0]["proto"])
         kind, operates = self.lens.names.kind(proto, key.kind), False
         level, why = Level.ALARM, ""
-        if self.lens.kind_class(proto, key.kind) == KindClass.TIME:
+        quiet = self._full.commander(conv[1])
+        if conv[0] == "mms" and (most := self._mms.most(rows)) is not None:
+            level, operates = most, True
+        elif self._sets_clock(conv, rows):
             # clocks are set after a reconnect; by whom nobody else's clock is set, that is a question
             level = Level.NOTICE if (conv[0], conv[1], key.kind) in self._senders else Level.WARNING
+            if quiet < FULL and conv[0] in CLOCKS_JUDGED:
+                level, operates = Level.INFO, True  # to which time, is the question that its own rule answers
+        elif self._sets_up(conv, key.kind, int(rows["ts"][0])) or _restart_bit(self.lens, conv, rows):
+            level, operates = Level.INFO, True
         elif key.kind in LIFE.get(conv[0], ()):
             level, operates = Level.INFO, True  # a client that starts the stream it is known to take
         elif self.lens.kind_class(proto, key.kind) in OPERATES:
             level = self._operation_level(conv, key.kind, int(rows["ts"][0]))
             operates = level < Level.WARNING
-            why = doubt(self._full.commander(conv[1])) if level < Level.ALARM else ""
+            why = doubt(quiet) if level < Level.ALARM else ""
         return news_finding(
             "new-command",
             level,
@@ -228,14 +307,20 @@ class Allowlist:
         """How loud a first switching command or set-point is, from the client of a known conversation.
 
         An alarm, unless learning ended while the client's list of commands was still growing: then a host
-        that commands gives a notice, and one that never did a warning, once. Several stations within a minute
-        are a sweep whoever sends them.
+        that commands gives a notice, once for each kind, none where it sends that kind to two other stations,
+        and one that never did a warning, once. Several stations within a minute are a sweep whoever sends
+        them.
         """
         swept = self._sweeps.add((conv[0], conv[1]), (conv, kind), ts)
         if swept or self._full.commander(conv[1]) >= FULL:
             return Level.ALARM
+        # who sends it to other stations has it to send; what was told once is told
+        sent = (*conv[:2], SELECTS.get((conv[0], kind), kind))
+        again = self._stations[sent] >= WIDELY
+        if len(self._stations) < MAX_KINDS:
+            self._stations[sent] = WIDELY
         if conv[:2] in self._operators:
-            return Level.NOTICE
+            return Level.INFO if again else Level.NOTICE
         if len(self._operators) < MAX_KINDS:
             self._operators.add(conv[:2])
         return Level.WARNING
@@ -262,7 +347,11 @@ class Allowlist:
         key, first = self.lens.conv(conv), rows[0]
         if danger is not None:
             return self._command_source(key, rows, danger)
-        strangers = [h for h in key[1:3] if h and h not in self._hosts and not is_group_address(h)]
+        strangers = [
+            h
+            for h in key[1:3]
+            if h and h not in self._hosts and not is_group_address(h) and h not in UNSPECIFIED
+        ]
         rule, code = ("new-host", "T0864") if strangers else ("new-conversation", "T0886")
         if int(first["role"]) == Role.CLIENT and not strangers:
             code = "T0888"
@@ -282,11 +371,17 @@ class Allowlist:
         )
         if _background(key):  # a host that asks around: one alert, whomever it asks
             finding.conv, finding.group, finding.item = -1, f"{key[0]}/{key[1]}", key[2]
+            told = self._asked.get(key[:2])
+            if told is not None and 0 <= finding.ts - told < AGAIN:
+                finding.level = Level.INFO
+            elif finding.level > Level.INFO and len(self._asked) < MAX_KINDS:
+                self._asked[key[:2]] = finding.ts
         return finding
 
     def _conversation_level(self, key: ConvKey, strangers: list[str], publisher: bool) -> Level:
         if _background(key):
-            return Level.NOTICE if any(is_ip(host) for host in strangers) else Level.INFO
+            level = Level.NOTICE if any(is_ip(host) for host in strangers) else Level.INFO
+            return lowered(level, self._full.site)
         if key[0] in CARRIERS and key[1:4] in self._served:
             return Level.INFO  # the connection under what was learned in its midst
         asked_all = is_group_address(key[2]) and not publisher
@@ -325,6 +420,12 @@ class Allowlist:
         last.conv, last.group = -1, "many"
         last.summary = f"{len(rest)} more of {last.rule} at the same time, among them: {last.summary}"
         return [*findings[:MAX_NEW], last]
+
+
+def _restart_bit(lens: Lens, conv: ConvKey, rows: npt.NDArray[Any]) -> bool:
+    """Does a DNP3 master only take back the indication of a restart?"""
+    written = conv[0] == "dnp3" and int(rows[0]["kind"]) == DNP3_WRITE
+    return written and all(object_text(lens, row).startswith(RESTART_BIT) for row in rows[:8])
 
 
 def _background(key: ConvKey) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 
@@ -86,6 +87,8 @@ class Slice:
         are flagged on the message behind them.
     cache : dict
         What several detectors need to know of the slice and one of them has computed.
+    columns : dict
+        What :meth:`column` has taken out.
     """
 
     start: int
@@ -95,6 +98,17 @@ class Slice:
     packets: int = 0
     lost: int = 0
     cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    columns: dict[str, npt.NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """One column of the messages, aligned and of one piece, taken out once for all who ask; for reading.
+
+        A field of packed records is copied by each operation on it.
+        """
+        taken = self.columns.get(name)
+        if taken is None:
+            taken = self.columns[name] = np.ascontiguousarray(self.messages[name])
+        return taken
 
 
 @dataclass(slots=True)

@@ -19,15 +19,17 @@ import re
 import zipfile
 import zlib
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from detectors.tables import STR, TABLES, TRUST, Join, Origin, Table, records, text_numbers
+from detectors.frames import Columns, Frames, no_rows
+from detectors.tables import FLOAT, INT, STR, TABLES, TRUST, Join, Origin, Table, records, text_numbers
 
 FORMAT: Final = 2
 """1: up to what was learned; 2: with the tables of a station description and the audit trail."""
@@ -41,6 +43,7 @@ MAX_MEMBERS: Final = 64
 HISTOGRAM: Final = re.compile(r"(-?\d{1,9}:\d{1,18}( -?\d{1,9}:\d{1,18})*)?")
 MANIFEST: Final = "manifest.json"
 PARAMS: Final = "params.json"
+_READ: Final[dict[str, Callable[[str], int | float]]] = {INT: int, FLOAT: float}
 
 
 class BaselineError(Exception):
@@ -53,7 +56,7 @@ class Baseline:
 
     Attributes
     ----------
-    tables : dict of str to DataFrame
+    tables : mapping of str to DataFrame
         One per entry of ``tables.TABLES``.
     params : dict
         JSON values: ``false_alarms_per_day``, ``model``, ``seed``, ``learned_s`` (seconds of capture
@@ -65,23 +68,22 @@ class Baseline:
         Version of the program that wrote it.
     """
 
-    tables: dict[str, pd.DataFrame] = field(
-        default_factory=lambda: {name: table.empty() for name, table in TABLES.items()}
-    )
+    tables: MutableMapping[str, pd.DataFrame] = field(default_factory=no_rows)
     params: dict[str, Any] = field(default_factory=dict)
     created_from: list[dict[str, Any]] = field(default_factory=list)
     tool: str = ""
-    _rows: dict[str, tuple[pd.DataFrame, list[Any]]] = field(default_factory=dict, repr=False, compare=False)
+    _rows: dict[str, tuple[Any, list[Any]]] = field(default_factory=dict, repr=False, compare=False)
 
     def rows(self, table: str) -> Iterator[Any]:
         """Rows of a table as named tuples, made once: some twenty detectors ask for the same ones.
 
         Made anew when another frame stands in ``tables``: frames are replaced, never changed in place.
         """
-        frame = self.tables[table]
+        read = self.tables.columns(table) if isinstance(self.tables, Frames) else None
+        source = self.tables[table] if read is None else read
         kept = self._rows.get(table)
-        if kept is None or kept[0] is not frame:
-            kept = self._rows[table] = (frame, _named(frame))
+        if kept is None or kept[0] is not source:
+            kept = self._rows[table] = (source, _named(source))
         return iter(kept[1])
 
     @property
@@ -214,10 +216,17 @@ class Baseline:
             raise BaselineError(f"{name}: damaged ({error}); take it from a backup or learn again") from error
 
 
-def _named(frame: pd.DataFrame) -> list[Any]:
+def _named(table: pd.DataFrame | Columns) -> list[Any]:
     """Rows as named tuples; ``itertuples`` takes five times as long, which every start would pay."""
-    row = namedtuple("Row", map(str, frame.columns), rename=True)  # type: ignore[misc]
-    return [row(*values) for values in zip(*(frame[name].tolist() for name in frame.columns), strict=True)]
+    names = tuple(map(str, table))
+    row, cells = _row_type(names), (table[name] for name in names)
+    lists = (cell if isinstance(cell, tuple) else cell.tolist() for cell in cells)
+    return [row(*values) for values in zip(*lists, strict=True)]
+
+
+@lru_cache(maxsize=64)
+def _row_type(columns: tuple[str, ...]) -> Any:
+    return namedtuple("Row", columns, rename=True)
 
 
 def _json(value: Any) -> bytes:
@@ -257,10 +266,8 @@ def _read(archive: zipfile.ZipFile, name: str) -> Baseline:
     for member, data in members.items():
         if hashlib.sha256(data).hexdigest() != sums[member]:
             raise BaselineError(f"{name}: {member} was changed or damaged (checksum differs); learn again")
-    tables = {
-        key: _table(key, table, members[f"tables/{key}.csv"], name) if key in known else table.empty()
-        for key, table in TABLES.items()
-    }
+    tables = no_rows()
+    tables.read({key: _table(key, table, members[f"tables/{key}.csv"], name) for key, table in known.items()})
     created = manifest.get("created_from")
     return Baseline(
         tables,
@@ -304,7 +311,7 @@ def _object(data: bytes, member: str, name: str) -> dict[str, Any]:
     return value
 
 
-def _table(key: str, table: Table, data: bytes, name: str) -> pd.DataFrame:
+def _table(key: str, table: Table, data: bytes, name: str) -> Columns:
     """One table; by the csv module, which reads two dozen small ones in a tenth of the time of pandas."""
     where = f"{name}: tables/{key}.csv"
     try:
@@ -316,36 +323,29 @@ def _table(key: str, table: Table, data: bytes, name: str) -> pd.DataFrame:
         if odd := next((row for row in rows if len(row) != len(header)), None):
             raise BaselineError(f"{where}: a row of {len(odd)} cells, there are {len(header)} columns")
         cells = zip(*rows, strict=True) if rows else ((),) * len(header)
-        frame = pd.DataFrame(
-            {
-                column: pd.Series(values, dtype="object")
-                if kind == STR
-                else np.array(values, dtype="U64").astype(kind)
-                for (column, (kind, _)), values in zip(table.columns.items(), cells, strict=True)
-            },
-            copy=False,
-        )
+        columns: Columns = {
+            column: values if kind == STR else np.array([_READ[kind](cell) for cell in values], kind)
+            for (column, (kind, _)), values in zip(table.columns.items(), cells, strict=True)
+        }
+        if rows:
+            _check_cells(columns, table)
     except (ValueError, OverflowError, csv.Error) as error:
         raise BaselineError(f"{where}: {error}") from error
-    _check_cells(frame, table, where)
-    return frame
+    return columns
 
 
-def _check_cells(frame: pd.DataFrame, table: Table, where: str) -> None:
-    """Text cells that are more than names: origins and lists of numbers."""
-    try:
-        if "origin" in frame:
-            bad = set(frame["origin"]) - set(TRUST)
-            if bad:
-                raise ValueError(f"unknown origin {sorted(bad)[0]!r}")
-        for column in table.columns:
-            if column.endswith("_blocks"):
-                for cell in frame[column]:
-                    text_numbers(cell)
-        for column, (_, how) in table.columns.items():
-            if how is Join.HISTOGRAM and not all(HISTOGRAM.fullmatch(cell) for cell in frame[column]):
-                raise ValueError(f"{column}: no counts by bin")
-        if frame.duplicated(table.keys).any():
-            raise ValueError("the same row twice")
-    except ValueError as error:
-        raise BaselineError(f"{where}: {error}") from error
+def _check_cells(columns: Columns, table: Table) -> None:
+    """Text cells that are more than names: origins and lists of numbers; raises ValueError."""
+    bad = set(columns.get("origin", ())) - set(TRUST)
+    if bad:
+        raise ValueError(f"unknown origin {sorted(bad)[0]!r}")
+    for column, (_, how) in table.columns.items():
+        if column.endswith("_blocks"):
+            for cell in columns[column]:
+                text_numbers(cell)
+        if how is Join.HISTOGRAM and not all(HISTOGRAM.fullmatch(cell) for cell in columns[column]):
+            raise ValueError(f"{column}: no counts by bin")
+    keys = [columns[key] for key in table.keys]
+    rows = list(zip(*(key if isinstance(key, tuple) else key.tolist() for key in keys), strict=True))
+    if len(set(rows)) < len(rows):
+        raise ValueError("the same row twice")

@@ -30,7 +30,7 @@ from detectors.baseline import Baseline
 from detectors.calibration import FIT_SHARE, MIN_HELD, Budget, Tail
 from detectors.detector import LinkFinding
 from detectors.groups import ConvKey, Lens
-from detectors.tables import FEATURES, conv_of
+from detectors.tables import CONV_KEYS, FEATURES
 
 NAME: Final = "behaviour"
 DEFAULT_MODEL: Final = "knn"
@@ -279,18 +279,21 @@ class Behaviour:
         self.normals = _normals(table)
         self.skipped: dict[str, str] = {}
         self.models: dict[str, Model] = {}
-        for protocol, rows in table.groupby("protocol", sort=True):
-            self._fit(str(protocol), rows, seed)
+        scaled, starts = scaled_rows(table, self.normals), table["start"].to_numpy(np.float64)
+        protocols = np.array(table["protocol"].tolist(), object)
+        for protocol in sorted(set(protocols)):
+            mine = protocols == protocol
+            self._fit(str(protocol), starts[mine], scaled[mine], seed)
         self.known = [key for key in self.normals if key[0] in self.models]
         window_s = float(baseline.params.get("window_s", 10.0))
         self.alpha = budget.probability(budget.behaviour, window_s, len(self.known))
         self._recent: dict[ConvKey, list[bool]] = {}
 
-    def _fit(self, protocol: str, table: pd.DataFrame, seed: int) -> None:
-        starts = np.sort(table["start"].unique())
+    def _fit(self, protocol: str, start: Floats, scaled: Floats, seed: int) -> None:
+        """Fit and calibrate on the windows of one protocol: where they begin (s), normalised rows."""
+        starts = np.unique(start)
         border = starts[min(len(starts) - 1, round(len(starts) * FIT_SHARE))]
-        scaled = scaled_rows(table, self.normals)
-        early = (table["start"] < border).to_numpy()
+        early = start < border
         usable = np.isfinite(scaled).all(axis=1)
         fit, held = scaled[early & usable], scaled[~early & usable]
         if len(fit) < MIN_FIT or len(held) < MIN_HELD:
@@ -415,19 +418,24 @@ def _readings(top: dict[str, float]) -> dict[str, float]:
 
 
 def _normals(table: pd.DataFrame) -> dict[ConvKey, Normal]:
-    grouped: dict[ConvKey, list[int]] = {}
-    for index, row in enumerate(table.itertuples(index=False)):
-        grouped.setdefault(conv_of(row), []).append(index)
     values = table[list(FEATURES)].to_numpy(np.float64)
-    return {key: Normal.of(values[at]) for key, at in grouped.items() if len(at) >= MIN_WINDOWS}
+    return {key: Normal.of(values[at]) for key, at in _by_conv(table).items() if len(at) >= MIN_WINDOWS}
 
 
 def scaled_rows(table: pd.DataFrame, normals: dict[ConvKey, Normal]) -> Floats:
     """Normalised rows of a table, NaN for conversations without a normal."""
     values = table[list(FEATURES)].to_numpy(np.float64)
     out = np.full(values.shape, np.nan)
-    for index, row in enumerate(table.itertuples(index=False)):
-        normal = normals.get(conv_of(row))
+    for key, at in _by_conv(table).items():
+        normal = normals.get(key)
         if normal is not None:
-            out[index] = normal.scale(values[index])
+            out[at] = normal.scale(values[at])
     return out
+
+
+def _by_conv(table: pd.DataFrame) -> dict[ConvKey, list[int]]:
+    """Row numbers of each conversation of a table."""
+    grouped: dict[ConvKey, list[int]] = {}
+    for index, key in enumerate(zip(*(table[name].tolist() for name in CONV_KEYS), strict=True)):
+        grouped.setdefault(key, []).append(index)
+    return grouped

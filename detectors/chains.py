@@ -27,7 +27,7 @@ import numpy.typing as npt
 from detectors.base import Slice
 from detectors.groups import REPEATED, Ints, Lens, Numbered, among, runs
 from detectors.lookup import Lookup
-from detectors.rules.common import protocol_numbers
+from detectors.rules.common import protocol_columns
 from grid_profiles.vocabulary import Flag, Role
 
 REQUESTS, PROCEDURE = 0, 1
@@ -172,45 +172,44 @@ class Chains:
 
     def _requests(self, piece: Slice) -> Steps:
         chosen = []
-        messages = piece.messages
         for proto, timers, _ in self._protocols:
-            numbers = protocol_numbers(piece, proto)
-            if not len(numbers):
+            columns = protocol_columns(piece, proto)
+            if not len(columns):
                 continue
-            numbers = numbers[messages["role"][numbers] == Role.CLIENT]
-            kind = messages["kind"][numbers]
-            mine = (kind >= 0) & (messages["flags"][numbers] & np.uint32(REPEATED) == 0)
+            kind = columns["kind"]
+            mine = (columns["role"] == Role.CLIENT) & (kind >= 0)
+            mine &= columns["flags"] & np.uint32(REPEATED) == 0
             if len(timers):
                 mine &= ~among(kind, timers)
-            chosen.append(numbers[mine])
+            chosen.append(columns.numbers[mine])
         at = np.concatenate(chosen) if chosen else _NOWHERE
         if not len(at):
             return _NO_STEPS
         at = np.sort(at) if len(chosen) > 1 else at
-        kind = messages["kind"][at].astype(np.int64)
-        codes = symbol(np.int64(Role.CLIENT), kind, np.int64(-1), _selected(messages, at))
-        return self._steps(REQUESTS, messages, at, codes, messages["stream"][at] + np.int64(1))
+        kind = piece.column("kind")[at].astype(np.int64)
+        codes = symbol(np.int64(Role.CLIENT), kind, np.int64(-1), _selected(piece, at))
+        return self._steps(REQUESTS, piece, at, codes, piece.column("stream")[at] + np.int64(1))
 
     def _procedures(self, piece: Slice) -> Steps:
-        chosen = [protocol_numbers(piece, proto) for proto, _, procedures in self._protocols if procedures]
+        chosen = []
+        for proto, _, procedures in self._protocols:
+            columns = protocol_columns(piece, proto)
+            if procedures and len(columns):
+                kind, cause = columns["kind"], columns["cause"]
+                mine = ((kind >= 45) & (kind <= 69)) | ((kind >= 100) & (kind <= 106))
+                mine &= ((cause >= 6) & (cause <= 10)) | ((cause >= 44) & (cause <= 47))
+                mine &= (columns["flags"] & np.uint32(REPEATED) == 0) & (columns["point"] >= 0)
+                chosen.append(columns.numbers[mine])
         at = np.concatenate(chosen) if chosen else _NOWHERE
         if not len(at):
             return _NO_STEPS
-        messages = piece.messages
-        kind = messages["kind"][at].astype(np.int64)
-        command = ((kind >= 45) & (kind <= 69)) | ((kind >= 100) & (kind <= 106))
-        at, kind = at[command], kind[command]
-        cause, point = messages["cause"][at].astype(np.int64), messages["point"][at]
-        mine = ((cause >= 6) & (cause <= 10)) | ((cause >= 44) & (cause <= 47))
-        mine &= (messages["flags"][at] & np.uint32(REPEATED) == 0) & (point >= 0)
-        at, kind, cause, point = at[mine], kind[mine], cause[mine], point[mine]
-        role = messages["role"][at].astype(np.int64)
-        codes = symbol(role, kind, cause, _selected(messages, at))
+        kind, cause, role = (piece.column(name)[at].astype(np.int64) for name in ("kind", "cause", "role"))
+        codes, point = symbol(role, kind, cause, _selected(piece, at)), piece.column("point")[at]
         # 45 to 69 and 100 to 106 differ in their last six bits; common address and object have 40
-        return self._steps(PROCEDURE, messages, at, codes, (kind & 63) << 40 | point & (1 << 40) - 1)
+        return self._steps(PROCEDURE, piece, at, codes, (kind & 63) << 40 | point & (1 << 40) - 1)
 
-    def _steps(self, chain: int, messages: npt.NDArray[Any], at: Any, codes: Ints, thread: Ints) -> Steps:
-        convs = messages["conv"][at].astype(np.int64)
+    def _steps(self, chain: int, piece: Slice, at: Any, codes: Ints, thread: Ints) -> Steps:
+        convs = piece.column("conv")[at].astype(np.int64)
         order, heads = self._threads_of(chain, convs, thread)
         first, sizes = runs(heads)
         at, convs, symbols = at[order], convs[order], self._symbols.of(codes)[order]
@@ -219,11 +218,11 @@ class Chains:
             at, convs, symbols, heads = at[kept], convs[kept], symbols[kept], heads[kept]
             first, sizes = runs(heads)
         numbers, heads, past = heads, heads[first], self._past[chain]
-        streams, frames = messages["stream"][at].astype(np.int64), messages["frame"][at]
+        streams, frames = piece.column("stream")[at].astype(np.int64), piece.column("frame")[at]
         before, stream, frame = (_shifted(v) for v in (symbols, streams, frames))
         before[first], stream[first] = past[heads, -1], self._stream[chain][heads]
         frame[first] = self._frame[chain][heads]
-        flags = messages["flags"][at]
+        flags = piece.column("flags")[at]
         earlier = _look_back(symbols, first, sizes, past[heads])
         made = Steps(at, convs, np.full(len(at), chain, np.int64), before, symbols, frame, earlier)
         ends = first + sizes - 1
@@ -260,8 +259,8 @@ class Chains:
         return order.astype(np.int64), np.repeat(numbers, sizes)
 
 
-def _selected(messages: npt.NDArray[Any], at: Any) -> Ints:
-    return np.asarray(messages["flags"][at] & np.uint32(Flag.SELECT) != 0, np.int64)
+def _selected(piece: Slice, at: Any) -> Ints:
+    return np.asarray(piece.column("flags")[at] & np.uint32(Flag.SELECT) != 0, np.int64)
 
 
 def _shifted(values: Ints) -> Ints:

@@ -8,7 +8,7 @@ I/O, and knows nothing of other detectors. The same object either learns (``lear
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from detectors.base import Finding, Slice
 from detectors.baseline import Baseline
@@ -34,3 +34,12 @@ class Detector(Protocol):
 
     def detect(self, piece: Slice) -> list[Finding]: ...
     def counters(self) -> dict[str, int]: ...
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A detector, or a part of one, that keeps findings back for what may explain them."""
+
+    def rest(self) -> list[Finding]:
+        """What it still holds when nothing comes any more."""
+        ...

@@ -30,10 +30,10 @@ import numpy.typing as npt
 from detectors.base import Event, Finding, Slice
 from detectors.baseline import Baseline
 from detectors.events import Events, Open, Pair
-from detectors.groups import KIND_BITS, SECOND, Lens, among, conv_part, grouped, is_ip, runs
-from detectors.rules.common import protocol_rows
+from detectors.groups import SECOND, Lens, among, conversations, is_ip
+from detectors.rules.common import Columns, protocol_columns, protocol_rows
 from detectors.state_changes import StateChanges
-from detectors.timing import MIN_PAUSE
+from detectors.timing import MIN_PAUSE, REOPENS
 from grid_profiles.vocabulary import Role
 
 SYN, FIN, RST = 1, 3, 4
@@ -118,8 +118,8 @@ class Disturbances:
             rows = protocol_rows(piece, self._ids["tcp"])[:MAX_ROWS]
             for row in rows.compress(among(rows["kind"], (SYN, FIN, RST))):
                 self._tcp(row)
-            self._sessions(piece.messages)
-            self._iec104(protocol_rows(piece, self._ids["iec104"]))
+            self._sessions(piece)
+            self._iec104(protocol_columns(piece, self._ids["iec104"]))
             self._changes.see(piece, self._reports(piece))
             self._heard(piece)
 
@@ -160,18 +160,14 @@ class Disturbances:
         return self._pairs[conv] if conv >= 0 else None
 
     def _heard(self, piece: Slice) -> None:
-        keys, order, starts, counts = grouped(piece)
-        convs = conv_part(keys)
-        first, _ = runs(convs)
-        begun = np.minimum.reduceat(order[starts], first)
-        last = np.maximum.reduceat(order[starts + counts - 1], first)
-        came = np.argsort(begun)
+        groups = conversations(piece)
+        heads = groups.order[groups.starts]
+        come = np.argsort(heads)  # in order of arrival
+        last = groups.order[groups.starts + groups.counts - 1]
+        times = piece.column("ts")[last[come]].tolist()
         latest: dict[Pair, int] = {}
-        times = piece.messages["ts"][last[came]].tolist()
-        self._pair(int(convs[-1]))  # the highest; all below it are in the list from then on
-        pairs = self._pairs
-        for conv, ts in zip(convs[first][came].tolist(), times, strict=True):
-            pair = pairs[conv] if conv >= 0 else None
+        for conv, ts in zip(groups.keys[come].tolist(), times, strict=True):
+            pair = self._pair(conv)
             if pair is not None:
                 latest[pair] = max(ts, latest.get(pair, ts))
         for pair, ts in latest.items():
@@ -188,8 +184,10 @@ class Disturbances:
 
     def _reports(self, piece: Slice) -> npt.NDArray[Any]:
         """Spontaneous single and double points of known stations."""
-        rows = protocol_rows(piece, self._ids["iec104"])
-        rows = rows.compress((rows["role"] == Role.SERVER) & (rows["cause"] == 3) & (rows["kind"] <= 31))
+        columns = protocol_columns(piece, self._ids["iec104"])
+        rows = columns.rows(
+            (columns["role"] == Role.SERVER) & (columns["cause"] == 3) & (columns["kind"] <= 31)
+        )
         convs = rows["conv"].tolist()
         known = {conv: self._pair(conv) is not None for conv in set(convs)}
         found: npt.NDArray[Any] = rows.compress(np.array([known[conv] for conv in convs], bool))
@@ -206,6 +204,7 @@ class Disturbances:
         link, now = self._link(pair), int(row["ts"])
         if int(row["kind"]) in (FIN, RST):
             link.closed = now
+            self._ended(pair, now)
         elif int(row["kind"]) == SYN:
             silence = now - link.heard if link.heard >= 0 else 0
             if link.heard < 0 or silence > BROKEN or link.closed >= 0:
@@ -213,18 +212,27 @@ class Disturbances:
             self._taken_over(pair, now, protocol != "iec104")
             link.closed = -1
 
-    def _sessions_of(self, baseline: Baseline) -> list[int]:
+    def _ended(self, pair: Pair, now: int) -> None:
+        """What is odd about a connection that ended, until it is opened again or should have been."""
+        words = f"{pair[1]} to {pair[2]} ({pair[0]}) was ended"
+        pairs = {pair, ("tcp", *pair[1:]), ("cotp", *pair[1:])}
+        until = now + round(REOPENS * SECOND)
+        self.events.begin(Open("reconnect", now, until, now, words, pairs, recorded=False))
+
+    def _sessions_of(self, baseline: Baseline) -> list[tuple[int, int]]:
         """Kinds that open a session, with their protocols; none of a protocol that does so every day."""
         everyday = {
             (row.protocol, row.kind) for row in baseline.rows("kinds") if row.count >= EVERYDAY
         } & SESSIONS
         ids = [(self.lens.protocol(protocol), kind) for protocol, kind in sorted(SESSIONS - everyday)]
-        return [proto << KIND_BITS | kind for proto, kind in ids if proto >= 0]
+        return [(proto, kind) for proto, kind in ids if proto >= 0]
 
-    def _sessions(self, messages: npt.NDArray[Any]) -> None:
+    def _sessions(self, piece: Slice) -> None:
         """Sessions that known clients open; the same as a TCP opening, which filtered captures leave out."""
-        kinds = messages["proto"].astype(np.int64) << KIND_BITS | messages["kind"]
-        for row in messages.compress(among(kinds, self._openings))[:MAX_ROWS]:
+        spoken = ((protocol_columns(piece, proto), kind) for proto, kind in self._openings)
+        opened = [columns.numbers[columns["kind"] == kind] for columns, kind in spoken if len(columns)]
+        numbers = np.sort(np.concatenate(opened)) if opened else np.zeros(0, np.intp)
+        for row in piece.messages.take(numbers[:MAX_ROWS]):
             pair, now = self._pair(int(row["conv"])), int(row["ts"])
             link = self._link(pair) if pair is not None else None
             if pair is None or link is None or now - link.heard <= BROKEN:
@@ -240,17 +248,17 @@ class Disturbances:
         event = Open("reconnect", now, now + SETTLING, now - silence, link.said, pairs, recorded=before)
         link.again = self.events.begin(event)
 
-    def _iec104(self, rows: npt.NDArray[Any]) -> None:
-        if not len(rows):
+    def _iec104(self, columns: Columns) -> None:
+        if not len(columns):
             return
-        kinds = rows["kind"]
+        kinds = columns["kind"]
         telling = (kinds > 512) | (kinds == INTERROGATION) | (kinds == CLOCK)
-        for row in rows.compress(telling)[:MAX_ROWS]:
+        for row in columns.rows(telling)[:MAX_ROWS]:
             pair = self._pair(int(row["conv"]))
             if pair is not None:
                 self._telling(row, pair, self._link(pair))
-        sent = rows.compress((kinds < 256) & (kinds > 0) & (rows["role"] == Role.SERVER))
-        for conv in set(sent["conv"].tolist()):
+        sent = columns["conv"][(kinds < 256) & (kinds > 0) & (columns["role"] == Role.SERVER)]
+        for conv in set(sent.tolist()):
             pair = self._pair(conv)
             if pair is not None:
                 self._link(pair).data = True

@@ -112,6 +112,9 @@ EXPLAINS: Final[dict[str, Sort]] = {
             "new-kind": Level.INFO,
         },
     ),
+    "lost-frame": Sort(
+        "single frame missing", Reading.VISIBILITY, {BEHAVIOUR: Level.NOTICE, "goose-gap": Level.NOTICE}
+    ),
     "standby": Sort("connection held in reserve", Reading.OPERATION, {"silence": Level.NOTICE}),
     "pause": Sort("nothing was captured", Reading.VISIBILITY, _MISSING),
 }
@@ -160,6 +163,7 @@ class Events:
                 other.until = max(other.until, event.until)
                 other.pairs |= event.pairs
                 other.summary = event.summary
+                other.recorded |= event.recorded
                 return other
         pair = min(event.pairs, default=("", "", ""))
         text = "\0".join([event.what, *pair, str(event.start)])

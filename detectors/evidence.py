@@ -227,6 +227,8 @@ class Evidence:
 def _calibrated(behaviour: Behaviour, baseline: Baseline) -> dict[ConvKey, _State]:
     """Conversations with enough held-back windows, each with its own p-values in order of size."""
     states: dict[ConvKey, _State] = {}
+    if not behaviour.models:
+        return states
     for protocol, table in baseline.tables["features"].groupby("protocol", sort=True):
         model = behaviour.models.get(str(protocol))
         if model is None:

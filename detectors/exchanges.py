@@ -29,13 +29,15 @@ import numpy.typing as npt
 
 from detectors.base import Names, Slice
 from detectors.groups import REPEATED, SECOND, Ints, among
-from detectors.rules.common import protocol_numbers
+from detectors.rules.common import Columns, protocol_columns
 from grid_profiles.vocabulary import Flag, Role
 
 PATIENCE: Final = 20 * SECOND
 """ns after which a request counts as unanswered: longer than any protocol here waits (IEC-104: t1 = 15 s)."""
 
 MAX_WAITING: Final = 32_768
+COMMANDS: Final = 45
+"""First type id of IEC-104 in control direction."""
 
 EXCHANGE: Final = np.dtype(
     [
@@ -49,7 +51,8 @@ EXCHANGE: Final = np.dtype(
         ("ts", "i8"),
         ("frame", "i8"),
         ("asks", "?"),
-    ]
+    ],
+    align=True,
 )
 """One request or answer."""
 
@@ -81,69 +84,58 @@ class Outcome(NamedTuple):
     missed: Rows
 
 
-class _Columns:
-    """Columns of some messages, taken out one by one: whole rows would be copied with all others."""
-
-    def __init__(self, messages: Rows, at: Ints) -> None:
-        self._messages, self._at = messages, at
-
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        taken: npt.NDArray[Any] = self._messages[name][self._at]
-        return taken
-
-
-def _roles(rows: _Columns) -> tuple[Flags, Flags]:
+def _roles(rows: Columns) -> tuple[Flags, Flags]:
     role = rows["role"]
     return role == Role.CLIENT, role == Role.SERVER
 
 
-def _by_frame(rows: _Columns) -> Parts:
+def _by_frame(rows: Columns) -> Parts:
     client, server = _roles(rows)
     state = rows["state"]
     return Parts(client, server & (state >= 0), np.where(client, rows["frame"], state))
 
 
-def _by_frame_and_number(rows: _Columns) -> Parts:
+def _by_frame_and_number(rows: Columns) -> Parts:
     parts = _by_frame(rows)
     return parts._replace(tag=parts.tag << 16 | rows["seq"] & 0xFFFF)
 
 
-def _by_number(rows: _Columns) -> Parts:
+def _by_number(rows: Columns) -> Parts:
     client, server = _roles(rows)
     known = rows["seq"] >= 0
     return Parts(client & known, server & known, rows["seq"])
 
 
-def _opcua(rows: _Columns) -> Parts:
+def _opcua(rows: Columns) -> Parts:
     client, server = _roles(rows)
     known = rows["state"] >= 0
     return Parts(client & known, server & known, rows["state"])
 
 
-def _dnp3(rows: _Columns) -> Parts:
+def _dnp3(rows: Columns) -> Parts:
     client, server = _roles(rows)
     kind = rows["kind"]
     asks = client & (kind >= 1) & (kind <= 127) & ~among(kind, (6, 8, 10, 12))
     return Parts(asks, server & (kind == 129), rows["seq"] & 0xF)
 
 
-def _bacnet(rows: _Columns) -> Parts:
+def _bacnet(rows: Columns) -> Parts:
     pdu = rows["kind"] >> 8
     plain = (rows["kind"] >= 0) & (rows["kind"] < 1 << 16) & (rows["seq"] >= 0)
     return Parts(plain & (pdu == 0), plain & among(pdu, (2, 3, 5, 6, 7)), rows["seq"])
 
 
-def _mqtt(rows: _Columns) -> Parts:
+def _mqtt(rows: Columns) -> Parts:
     kind = rows["kind"]
     asks = among(kind, (1, 8, 10, 12)) | ((kind == 3) & (rows["aux"] & 3 == 1))
     answers = among(kind, (2, 4, 9, 11, 13))
     return Parts(asks, answers, np.where(answers, kind - 1, kind) << 20 | rows["seq"] + 1 & 0xFFFFF)
 
 
-def _iec104(rows: _Columns) -> Parts:
+def _iec104(rows: Columns) -> Parts:
     client, server = _roles(rows)
     kind, cause = rows["kind"].astype(np.int64), rows["cause"]
-    command = (kind >= 45) & (kind <= 107)
+    command = (kind >= COMMANDS) & (kind <= 107)
     asks = client & command & ((cause == 6) | (cause == 8))
     answers = server & command & ((cause == 7) | (cause == 9) | ((cause >= 44) & (cause <= 47)))
     act, con = among(kind, (513, 516, 528)), among(kind, (514, 520, 544))
@@ -154,7 +146,7 @@ def _iec104(rows: _Columns) -> Parts:
     return Parts(asks | act, answers | con, tag)
 
 
-PAIRING: Final[dict[str, Callable[[_Columns], Parts]]] = {
+PAIRING: Final[dict[str, Callable[[Columns], Parts]]] = {
     "modbus": _by_frame_and_number,
     "mms": _by_frame_and_number,
     "s7comm": _by_frame_and_number,
@@ -187,7 +179,7 @@ class Exchanges:
     def __init__(self, names: Names, limit: int = MAX_WAITING) -> None:
         self.limit = limit
         self.evicted = 0
-        self._ways: list[tuple[int, Callable[[_Columns], Parts]]] = []
+        self._ways: list[tuple[int, Callable[[Columns], Parts]]] = []
         self._waiting = _NONE
         for protocol, way in PAIRING.items():
             try:
@@ -216,17 +208,18 @@ class Exchanges:
     def _with_fresh(self, piece: Slice) -> Rows:
         """What waits, and behind it what this slice asks and answers."""
         made: list[tuple[Ints, Parts]] = []
-        flags, kinds = piece.messages["flags"], piece.messages["kind"]
         for proto, way in self._ways:
-            numbers = protocol_numbers(piece, proto).astype(np.int64)
-            if not len(numbers):
+            columns = protocol_columns(piece, proto)
+            if way is _iec104:  # what stations report is most of it, and no part of any exchange
+                columns = columns.where(columns["kind"] >= COMMANDS)
+            if not len(columns):
                 continue
-            parts = way(_Columns(piece.messages, numbers))
-            mine = (parts.asks | parts.answers) & (kinds[numbers] >= 0)
-            chosen = np.flatnonzero(mine & (flags[numbers] & np.uint32(REPEATED) == 0))
+            parts = way(columns)
+            mine = (parts.asks | parts.answers) & (columns["kind"] >= 0)
+            chosen = np.flatnonzero(mine & (columns["flags"] & np.uint32(REPEATED) == 0))
             if len(chosen):
                 asks, answers, tag = parts
-                made.append((numbers[chosen], Parts(asks[chosen], answers[chosen], tag[chosen])))
+                made.append((columns.numbers[chosen], Parts(asks[chosen], answers[chosen], tag[chosen])))
         if not made:
             return self._waiting
         at = np.concatenate([numbers for numbers, _ in made])
@@ -234,10 +227,10 @@ class Exchanges:
         rows[: len(self._waiting)] = self._waiting
         fresh = rows[len(self._waiting) :]
         for name in ("conv", "proto", "kind", "src", "dst", "ts", "frame"):
-            fresh[name] = piece.messages[name][at]
+            fresh[name] = piece.column(name)[at]
         fresh["tag"] = np.concatenate([parts.tag for _, parts in made])
         fresh["asks"] = np.concatenate([parts.asks for _, parts in made])
-        link = fresh["conv"] << 32 | piece.messages["stream"][at] + np.int64(1)
+        link = fresh["conv"] << 32 | piece.column("stream")[at] + np.int64(1)
         fresh["key"] = (fresh["tag"] * _ODD_1) ^ (link * _ODD_2)
         return rows
 
@@ -254,5 +247,5 @@ class Exchanges:
 
 def gaps_in(piece: Slice) -> Ints:
     """Conversations in which TCP bytes are missing in this slice, int64 of shape (n,), ascending."""
-    odd = piece.messages["flags"] & np.uint32(Flag.GAP | Flag.LATE) != 0
-    return np.unique(piece.messages["conv"][odd]).astype(np.int64) if odd.any() else np.zeros(0, np.int64)
+    odd = piece.column("flags") & np.uint32(Flag.GAP | Flag.LATE) != 0
+    return np.unique(piece.column("conv")[odd]).astype(np.int64) if odd.any() else np.zeros(0, np.int64)

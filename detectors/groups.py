@@ -6,7 +6,7 @@ instead of one dictionary look-up per message.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -77,8 +77,8 @@ class Key(NamedTuple):
     cause: int
 
 
-def pack(messages: Mapping[str, npt.NDArray[Any]] | npt.NDArray[Any], cause: bool = True) -> Ints:
-    """Group keys of messages, int64 of shape (m,); without ``cause`` that field reads -1."""
+def pack(messages: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]], cause: bool = True) -> Ints:
+    """Group keys of messages (or of their columns), int64 of shape (m,); without ``cause`` that reads -1."""
     keys = messages["conv"].astype(np.int64) << (ROLE_BITS + KIND_BITS + CAUSE_BITS)
     keys |= (messages["role"].astype(np.int64) & ((1 << ROLE_BITS) - 1)) << (KIND_BITS + CAUSE_BITS)
     keys |= (messages["kind"].astype(np.int64) & ((1 << KIND_BITS) - 1)) << CAUSE_BITS
@@ -135,7 +135,16 @@ def grouped(piece: Slice) -> Groups:
     """Groups of a slice's messages by (conversation, role, kind, cause), made once for all who ask."""
     made = piece.cache.get("groups")
     if made is None:
-        made = piece.cache["groups"] = group(pack(piece.messages))
+        columns = {name: piece.column(name) for name in ("conv", "role", "kind", "cause")}
+        made = piece.cache["groups"] = group(pack(columns))
+    return cast("Groups", made)
+
+
+def conversations(piece: Slice) -> Groups:
+    """Groups of a slice's messages by conversation, made once for all who ask."""
+    made = piece.cache.get("conversations")
+    if made is None:
+        made = piece.cache["conversations"] = group(piece.column("conv").astype(np.int64))
     return cast("Groups", made)
 
 
@@ -189,10 +198,30 @@ def column(values: npt.NDArray[Any], at: Ints, fill: Any) -> npt.NDArray[Any]:
 
 def addressing(messages: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Rows that ask for or publish an object: answers repeat what the request said."""
-    asked = (messages["point"] >= 0) & (messages["flags"] & np.uint32(Flag.NEGATIVE) == 0)
-    polled = (messages["role"] == Role.SERVER) & (messages["state"] >= 0) & (messages["cause"] < 0)
-    rows: npt.NDArray[Any] = messages.compress(asked & ~polled)
-    return rows
+    return messages.compress(_addresses(messages))
+
+
+def _addresses(columns: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+    asked = (columns["point"] >= 0) & (columns["flags"] & np.uint32(Flag.NEGATIVE) == 0)
+    polled = (columns["role"] == Role.SERVER) & (columns["state"] >= 0) & (columns["cause"] < 0)
+    return np.asarray(asked & ~polled, np.bool_)
+
+
+def addressed(piece: Slice, known: Set[tuple[int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """(conv, kind, point, first row) for each object that a slice's messages address and that is not known.
+
+    In ascending order, as :func:`objects`.
+    """
+    columns = {
+        name: piece.column(name) for name in ("conv", "kind", "point", "flags", "role", "state", "cause")
+    }
+    at = np.flatnonzero(_addresses(columns))
+    named = list(zip(*(columns[name].take(at).tolist() for name in ("conv", "kind", "point")), strict=True))
+    new = set(named) - known
+    if not new:
+        return []
+    first = dict(zip(reversed(named), reversed(at.tolist()), strict=True))
+    return [(*one, first[one]) for one in sorted(new)]
 
 
 def objects(rows: npt.NDArray[Any]) -> list[tuple[int, int, int, int, Any]]:
@@ -337,15 +366,11 @@ class Lens:
         return cast("PointRows", made)
 
     def _number(self, points: npt.NDArray[Any]) -> PointRows:
-        finite = np.isfinite(points["value"])
-        if not finite.all():
-            points = points.compress(finite)
-        if not len(points):
-            return PointRows(points, np.zeros(0, np.int64))
-        order, first, sizes = _by_object(
-            points["conv"].astype(np.int64), np.ascontiguousarray(points["point"])
-        )
-        points = points.take(order)
+        finite = np.flatnonzero(np.isfinite(points["value"]))
+        if not len(finite):
+            return PointRows(points[:0], np.zeros(0, np.int64))
+        order, first, sizes = _by_object(points["conv"][finite].astype(np.int64), points["point"][finite])
+        points = points.take(finite[order])
         heads = points.take(first)
         return PointRows(
             points, np.repeat(self._points.numbers(heads["conv"].astype(np.int64), heads["point"]), sizes)

@@ -40,7 +40,7 @@ TECHNIQUES: Final = {
 """ATT&CK for ICS technique of a dangerous message, by its class."""
 
 LIFE: Final = {
-    "tcp": frozenset({1, 2, 3, 4, 5}),  # opening, end, reset (RFC 9293)
+    "tcp": frozenset({1, 2, 3, 4, 5, 7}),  # opening, end, reset (RFC 9293); what the sensor did not capture
     "iec104": frozenset({256, 513, 514, 528, 544, 70, 100}),  # S, STARTDT, TESTFR; M_EI, C_IC on reconnect
     "goose": frozenset({1, 2}),  # a change of state and its repetitions, in their legal order (goose_state)
     "c37118": frozenset({1, 2, 3, 5, 1026, 1027, 1028, 1029, 1030}),  # data on; header and configuration
@@ -48,7 +48,7 @@ LIFE: Final = {
     "mms": frozenset({2048, 2304, 2816, 3072}),  # initiate, conclude
     "s7comm": frozenset({496, 1008}),  # set up communication
     "enip": frozenset({101, 102}),  # a session registered and ended
-    "dnp3": frozenset({0, 512, 523, 537}),  # confirm; link acknowledge, link status asked and told
+    "dnp3": frozenset({0, 23, 512, 523, 537}),  # confirm, delay measured; link acknowledge and status
     "mqtt": frozenset({1, 2, 12, 13, 14}),  # connect, ping, disconnect
     "opcua": frozenset({1, 2, 446, 449, 452, 455, 461, 464, 467, 470, 473, 476}),  # channel and session
 }
@@ -66,6 +66,11 @@ MAX_SWEPT: Final = 65_536
 INTERROGATED: Final = frozenset(range(20, 42))
 """IEC-104 causes of answers to an interrogation."""
 
+
+SPONTANEOUS: Final = 3
+STATE_REPORTS: Final = frozenset({1, 2, 3, 4, 17, 18, 19, 30, 31, 38, 39, 40})
+"""IEC-104 single and double points and events of protection: a station tells them when something happens,
+which may be next year."""
 
 Sender = TypeVar("Sender")
 Target = TypeVar("Target")
@@ -98,7 +103,9 @@ def ordinary(lens: Lens, protocol: str, rows: npt.NDArray[Any]) -> bool:
     if kind in LIFE.get(protocol, ()):
         return True
     report = lens.kind_class(int(first["proto"]), kind) == KindClass.REPORT
-    return protocol == "iec104" and report and int(first["role"]) == Role.SERVER and cause in INTERROGATED
+    if protocol != "iec104" or not report or int(first["role"]) != Role.SERVER:
+        return False
+    return cause in INTERROGATED or (cause == SPONTANEOUS and kind in STATE_REPORTS)
 
 
 def sender(lens: Lens, rows: npt.NDArray[Any]) -> str:

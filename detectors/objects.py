@@ -19,12 +19,21 @@ from detectors.baseline import Baseline
 from detectors.calibration import news_rate
 from detectors.groups import HOUSEKEEPING, ConvKey, Lens
 from detectors.news import MATURE, Sweeps, news_finding, object_text, ordinary, sender, technique
-from detectors.saturation import EXPECTED, Saturation, doubt, lowered
+from detectors.saturation import EXPECTED, FULL, Saturation, doubt, lowered
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import DANGEROUS, KindClass, Role
 
 WIDE: Final = 20
 """From so many objects on, a new one between the lowest and the highest known is only a notice."""
+
+S7_ANSWERS, S7_ANSWER = 768, 512
+"""First kind of the answers of S7comm, and how much higher than its job's an answer's kind is."""
+
+DNP3_STATIC: Final = {2: 1, 4: 3, 11: 10, 22: 20, 23: 21, 32: 30, 33: 31, 42: 40}
+"""Static group of each group of events (IEEE 1815-2012, annex A)."""
+
+DNP3_ECHOES: Final = (12, 41)
+"""Controls; a response that carries them repeats its request."""
 
 WEB: Final = frozenset({"http"})
 """Protocols whose servers have more objects than learning meets: a new one that is read is no warning."""
@@ -41,7 +50,13 @@ class Known:
 
 
 class Objects:
-    """Judges objects; asked by the allow-list for rows of known conversations."""
+    """Judges objects; asked by the allow-list for rows of known conversations.
+
+    Attributes
+    ----------
+    fine : set of (int, int, int)
+        Conversations, kinds and objects of this run of which there is nothing to say; bounded.
+    """
 
     def __init__(self, baseline: Baseline, lens: Lens, full: Saturation) -> None:
         self.lens = lens
@@ -53,18 +68,20 @@ class Objects:
             self._anywhere.setdefault(conv_of(row), set()).add(row.point)
         self._full = full
         self._sweeps: Sweeps[tuple[int, int], int] = Sweeps()
-        self._fine: set[tuple[int, int, int]] = set()
+        self.fine: set[tuple[int, int, int]] = set()
+        self._once: set[tuple[int, int]] = set()
+        self._dnp3: dict[ConvKey, set[tuple[int, str]]] = {}
 
     def judge(self, conv: int, kind: int, point: int, sample: Any) -> Finding | None:
         """What is new about one object; ``sample`` is the first message that names it."""
-        if (conv, kind, point) in self._fine:
+        if (conv, kind, point) in self.fine:
             return None
         known = self._points.get((self.lens.conv(conv), kind))
         text = object_text(self.lens, sample)
         # a kind that is new altogether has its own finding
         if known is None or text in known.texts or self.lens.conv(conv)[0] in HOUSEKEEPING:
-            if len(self._fine) < MAX_POINTS:
-                self._fine.add((conv, kind, point))
+            if len(self.fine) < MAX_POINTS:
+                self.fine.add((conv, kind, point))
             return None
         if self.lens.dangerous(int(sample["proto"]), kind, int(sample["role"])):
             return self._command(conv, kind, point, sample, known, text)
@@ -95,9 +112,12 @@ class Objects:
         conversation = self.lens.conv(conv)
         many = inside or known.news >= MATURE or conversation[0] in WEB
         level = Level.NOTICE if many else Level.WARNING
+        if conversation[0] == "dnp3" and sample["role"] == Role.SERVER and self._reported(conversation, text):
+            level = Level.INFO
         if text in self._anywhere.get(conversation, ()) or ordinary(self.lens, conversation[0], rows):
             level = Level.INFO
-        if sample["role"] == Role.SERVER and self.lens.kind_class(int(sample["proto"]), kind) in DANGEROUS:
+        asked = kind - S7_ANSWER if conversation[0] == "s7comm" and kind >= S7_ANSWERS else kind
+        if sample["role"] == Role.SERVER and self.lens.kind_class(int(sample["proto"]), asked) in DANGEROUS:
             level = Level.INFO  # the answer to a command, which has a finding of its own
         name, quiet = self.lens.names.kind(int(sample["proto"]), kind), self._full.conversation(conversation)
         why = doubt(quiet) if level > Level.INFO else ""
@@ -114,6 +134,15 @@ class Objects:
             item=text,
         )
 
+    def _reported(self, conversation: ConvKey, text: str) -> bool:
+        """Is it an event of a DNP3 point that is known by its static group, or the echo of a command?"""
+        group, index = _dnp3(text)
+        if group in DNP3_ECHOES:
+            return True
+        if conversation not in self._dnp3:
+            self._dnp3[conversation] = {_dnp3(known) for known in self._anywhere.get(conversation, ())}
+        return (DNP3_STATIC.get(group, group), index) in self._dnp3[conversation]
+
     def _command_level(
         self, conv: int, kind: int, point: int, ts: int, known: Known
     ) -> tuple[Level, dict[str, float]]:
@@ -125,12 +154,24 @@ class Objects:
         swept = self._sweeps.add((conv, kind), point, ts)
         if known.news >= EXPECTED:  # every tenth command or more went to an object never commanded before
             return Level.WARNING if swept else Level.INFO, {"operation": 0.6, "attack": 0.4}
-        if swept or known.news < MATURE:
+        quiet = self._full.commander(self.lens.conv(conv)[1])
+        if swept or (known.news < MATURE and quiet >= FULL):
             return Level.ALARM, {"attack": 0.65, "operation": 0.35}
-        level = Level.WARNING if known.news < 10 * MATURE else Level.NOTICE
-        if level == Level.NOTICE:
-            level = lowered(level, self._full.commander(self.lens.conv(conv)[1]))
+        # an output written every second makes many commands, and says nothing about an operator's
+        level = lowered(Level.WARNING if known.news < 10 * MATURE else Level.NOTICE, quiet)
+        if level <= Level.NOTICE and quiet < FULL:
+            level = Level.INFO if (conv, kind) in self._once else level  # what was told once is told
+            self._once.add((conv, kind))
         return level, {"operation": 0.55, "attack": 0.45}
+
+
+def _dnp3(text: str) -> tuple[int, str]:
+    """Group and index of a DNP3 object such as ``0x0202/4``; -1 when it is none."""
+    code, _, index = text.partition("/")
+    try:
+        return int(code, 16) >> 8, index
+    except ValueError:
+        return -1, index
 
 
 def known_points(baseline: Baseline) -> dict[PointKey, Known]:

@@ -17,7 +17,8 @@ from detectors.base import Slice
 from detectors.baseline import Baseline
 from detectors.events import Events, Open, Pair
 from detectors.groups import SECOND, Lens
-from detectors.rules.common import protocol_rows
+from detectors.rules.common import protocol_columns
+from detectors.rules.goose import ALONE, LONE
 from grid_profiles.vocabulary import Flag
 
 FIRST: Final = SECOND
@@ -29,9 +30,15 @@ SHRINK: Final = 0.5
 REPETITIONS: Final = 2
 """Sound repetitions after which a change is believed to be one."""
 
+QUIET: Final = 2 * SECOND
+"""Distance of repetitions from which times are quiet again."""
+
 TOGETHER: Final = 2 * SECOND
 REPORTED: Final = 5 * SECOND
 AFTER: Final = 11 * SECOND
+STARTS: Final = (0, 1)
+"""sqNum of a change: 0 by the standard, 1 from publishers that count the frames of a state."""
+
 MAX_BLOCKS: Final = 10_000
 MAX_ROWS: Final = 2_000
 _ODD: Final = int(Flag.DUPLICATE | Flag.TRUNCATED | Flag.MALFORMED | Flag.TEST)
@@ -46,6 +53,7 @@ class _Block:
     last: int  # ns
     since: int = -1  # ns of a change whose repetitions are watched
     gap: int = 0
+    missed: int = -ALONE  # ns when a frame was last missing
     sound: int = 0
 
 
@@ -69,31 +77,55 @@ class StateChanges:
         """Take a slice, and the spontaneous reports of it."""
         if not self._known:
             return
-        rows = protocol_rows(piece, self._proto)[["ts", "conv", "state", "seq", "flags"]]
-        for row in rows[:MAX_ROWS].tolist():
-            self._row(*row)
+        columns = protocol_columns(piece, self._proto)
+        lists = (columns.list(name)[:MAX_ROWS] for name in ("ts", "conv", "state", "seq", "flags"))
+        for row in zip(*lists, strict=True):
+            ts, conv, state, seq, flags = row
+            block = self._blocks.get(conv)
+            if block is None or state != block.state or flags & _ODD or 1 < seq - block.seq <= LONE + 1:
+                self._row(*row)
+                continue
+            if block.since >= 0:
+                gap = ts - block.last
+                grows = 0 < SHRINK * block.gap <= gap <= QUIET and seq == block.seq + 1
+                if not grows or block.sound < REPETITIONS:
+                    self._row(*row)
+                    continue
+                block.gap, block.sound = gap, block.sound + 1
+            block.seq, block.last = seq, ts  # a repetition of which nothing follows
         if len(reports):
             self._reported(reports)
 
     def _row(self, ts: int, conv: int, state: int, seq: int, flags: int) -> None:
         if flags & _ODD:
             return
-        if conv not in self._blocks:
+        block = self._blocks.get(conv)
+        if block is None and conv not in self._blocks:
             key = self.lens.conv(conv)
             known = (key[1], key[2], key[4]) in self._known
             self._blocks[conv] = _Block(state, seq, ts) if known else None
             if len(self._blocks) > MAX_BLOCKS:
                 self._blocks.popitem(last=False)
             return
-        block = self._blocks[conv]
         if block is None:
             return
+        if state == block.state and 1 < seq - block.seq <= LONE + 1:
+            self._missing(conv, block, ts)
         if state != block.state:
-            block.since = ts if state == block.state + 1 and seq == 0 else -1
+            block.since = ts if state == block.state + 1 and seq in STARTS else -1
             block.gap, block.sound = 0, 0
         elif block.since >= 0:
             self._repetition(conv, block, ts, seq)
         block.state, block.seq, block.last = state, seq, ts
+
+    def _missing(self, conv: int, block: _Block, ts: int) -> None:
+        """A frame or two did not come by, and none was missing in the minutes before."""
+        if ts - block.missed >= ALONE:
+            pair = self.lens.conv(conv)[:3]
+            text = f"a frame of {pair[1]} is missing in the capture, as its sqNum shows"
+            start = block.last
+            self._events.begin(Open("lost-frame", start, ts + AFTER, start, text, {pair}, recorded=False))
+        block.missed = ts
 
     def _repetition(self, conv: int, block: _Block, ts: int, seq: int) -> None:
         gap = ts - block.last
@@ -104,7 +136,7 @@ class StateChanges:
         block.gap, block.sound = gap, block.sound + 1
         if block.sound == REPETITIONS:
             self._believe(conv, block.since, ts)
-        elif block.sound > REPETITIONS and gap > 2 * SECOND:
+        elif block.sound > REPETITIONS and gap > QUIET:
             block.since = -1  # quiet again
 
     def _believe(self, conv: int, since: int, now: int) -> None:

@@ -218,7 +218,7 @@ class States:
     def __init__(self, baseline: Baseline, lens: Lens) -> None:
         self.lens = lens
         self._running = [_Running(window) for window in windows_of(baseline)]
-        self._known = {str(address).lower() for address in baseline.tables["assets"]["address"]}
+        self._known = {str(row.address).lower() for row in baseline.rows("assets")}
 
     def state(self, ts: int) -> str:
         """``normal``, or the state of the window that began last and is on (ns)."""

@@ -56,10 +56,6 @@ class Table:
         """Columns that identify a row."""
         return [name for name, (_, join) in self.columns.items() if join is Join.KEY]
 
-    def empty(self) -> pd.DataFrame:
-        """No rows, right columns."""
-        return self.frame([])
-
     def frame(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
         """Rows as a typed frame, sorted by identity."""
         made = pd.DataFrame(rows, columns=list(self.columns))

@@ -34,14 +34,15 @@ from detectors.groups import (
     Groups,
     Ints,
     Lens,
+    conversations,
     frames_of,
-    group,
     grouped,
     runs,
     unpack,
 )
 from detectors.loss import Losses
-from detectors.tables import conv_of, text_numbers
+from detectors.rules.common import protocol_rows
+from detectors.tables import TABLES, conv_of, text_numbers
 from detectors.timing_learner import MAX_KEYS, RATE_WINDOW, TimingKey, quantile
 from grid_profiles.vocabulary import KindClass, Role
 
@@ -77,6 +78,19 @@ STORM: Final = 10.0
 EVENT_DRIVEN: Final = frozenset({"goose"})
 """Protocols that say a change again at once, after milliseconds and then ever slower (IEC 61850-8-1,
 18.1.2.5): the heartbeat of a calm hour is no promise. Their own rules know the curve, and a flood."""
+
+ANSWERING: Final = frozenset({"dnp3", "modbus", "s7comm"})
+"""Protocols whose servers speak when asked: an answer is as early as its request, which is judged itself.
+What nobody asked for, their own rules know."""
+
+GENERAL: Final = frozenset({"dnp3", "s7comm"})
+"""Protocols in which one kind reads, or writes, everything: the poll, and what comes between two."""
+
+REOPENS: Final = 30.0
+"""Seconds in which a client whose connection ended may open it again (t0 of IEC 60870-5-104, 9.6)."""
+
+FIN, RST = 3, 4
+MAX_ENDS: Final = 10_000
 
 BURST: Final = 40.0
 """Messages in 10 s that such changes may add to anything seen: three or four of them."""
@@ -150,6 +164,8 @@ class Timing:
         self._losses = Losses()
         self._clock = -1
         self._evicted = 0
+        self._tcp = lens.protocol("tcp")
+        self._ends: dict[tuple[str, str, int], int] = {}
 
     def counters(self) -> dict[str, int]:
         """How often the table of this run's series was emptied."""
@@ -161,9 +177,10 @@ class Timing:
         found = self._advance(piece)
         messages = piece.messages
         if len(messages):
+            self._see_ends(piece)
             window = piece.start // RATE_WINDOW
             self._judge(messages, grouped(piece), window, found, whole=False)
-            self._judge(messages, group(messages["conv"].astype(np.int64)), window, found, whole=True)
+            self._judge(messages, conversations(piece), window, found, whole=True)
         self._silences(piece.end, found)
         return found
 
@@ -326,10 +343,25 @@ class Timing:
             "T0814" if storm else "",
         )
 
+    def _see_ends(self, piece: Slice) -> None:
+        """When connections ended: a client without one is silent until it has opened the next."""
+        rows = protocol_rows(piece, self._tcp)
+        for row in rows[(rows["kind"] == FIN) | (rows["kind"] == RST)][: 2 * MAX_ENDS]:
+            key = self.lens.conv(int(row["conv"]))[1:4]
+            if key in self._ends or len(self._ends) < MAX_ENDS:
+                self._ends[key] = max(int(row["ts"]), self._ends.get(key, 0))
+
+    def _reopens(self, number: int, clock: int) -> bool:
+        """Did the last connection of a series end with its last message, and not long ago?"""
+        ended = self._ends.get(self._limits[number].key[0][1:4], -1)
+        return ended >= self._series.last[number] and (clock - ended) / SECOND < REOPENS
+
     def _silences(self, clock: int, found: list[Finding]) -> None:
         series, order = self._series, self._order
         since = (clock - series.last[order]) / SECOND
         quiet = order[~series.silent[order] & (since > series.patience(order))]
+        if len(quiet) and self._ends:
+            quiet = quiet[[not self._reopens(number, clock) for number in quiet.tolist()]]
         if not len(quiet):
             return
         asleep = set(quiet.tolist())
@@ -438,20 +470,23 @@ def _limits(row: Any, budget: Budget, series: int, learned_s: float) -> _Limits:
     if row.protocol in HOUSEKEEPING or row.protocol == "tcp":
         silence = float("inf")
     # a shortest gap far below the usual ones belongs to another rhythm in the same series
-    early = EARLY * row.low if row.low > low / NARROW and not bursts else 0.0
+    judged = not bursts and not (row.role == Role.SERVER and row.protocol in ANSWERING)
+    judged &= row.protocol not in GENERAL
+    early = EARLY * row.low if row.low > low / NARROW and judged else 0.0
     return _Limits((conv_of(row), row.role, row.kind, row.cause), cyclic, period, early, silence, rate)
 
 
 def _spare(made: list[_Limits], baseline: Baseline) -> None:
-    """No silence for kinds that only follow other messages."""
+    """No silence, and nothing too early, for kinds that only follow other messages."""
+    at = list(TABLES["kinds"].columns).index("class")  # no name for an attribute
     dependent = {
         (conv_of(row), row.role, row.kind, row.cause)
-        for row in baseline.tables["kinds"].rename(columns={"class": "group"}).itertuples(index=False)
-        if row.group in DEPENDENT
+        for row in baseline.rows("kinds")
+        if row[at] in DEPENDENT
     }
     for limits in made:
         if limits.key in dependent:
-            limits.silence = float("inf")
+            limits.silence, limits.cyclic = float("inf"), False
 
 
 def _speaks_often(row: Any, learned_s: float) -> bool:

@@ -15,6 +15,10 @@ every step seen. A GOOSE dataset exists to tell changes: what moves in it with a
 news (rules judge the order of these numbers), what moves in a repetition is; elsewhere what stood still
 is news when it did so for :data:`FULL` or longer.
 
+A feeder that is switched off shows 0, whatever learning saw. So a value that fell to about 0, or left its
+range by little, waits 5 s for a change of state of its device, or looks 10 s back for one or for a command
+(``values_switched.py``), and is kept at info then: who switched it is the question of other detectors.
+
 How it reads: a value alone cannot tell a process upset from a forged one. When a state of the same device
 (a breaker, an alarm) changes with it, or it is one value only, a fault is likelier; when several values
 jump at once and no state knows of it, a forgery is. What stays outside is one alert.
@@ -38,15 +42,19 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Reading, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import DAY, FIT_SHARE, Blocks, Budget, upper_limit
-from detectors.groups import ConvKey, Ints, Lens, PointRows, column, repetitions, runs
+from detectors.groups import SECOND, ConvKey, Ints, Lens, column, runs
 from detectors.saturation import FULL, doubt
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
 from detectors.values_meaning import Meaning, point_words
+from detectors.values_switched import AFTERWARDS, Switched
 
 NAME: Final = "values"
 MAX_POINTS: Final = 100_000
 MIN_COUNT: Final = 50
 MIN_BLOCKS: Final = 4
+FEW: Final = 5
+"""Values from which one that is out of all proportion is told; fewer than :data:`MIN_COUNT` give no range."""
+
 MAX_FINDINGS: Final = 100
 FAR: Final = 3.0
 """So many learned ranges beyond the limit, a value that jumped there is called grossly wrong ..."""
@@ -57,20 +65,36 @@ JUMP: Final = 5.0
 VERY_FAR: Final = 10.0
 """... and however it came there from so many ranges on."""
 
+COUNTS: Final = 20
+"""Rises, and no fall, from which whole numbers count."""
+
+BEGUN_AGAIN: Final = 0.1
+"""A counter that is lower than this share of what it was began again, from 0 or from its other end."""
+
 STATES: Final = 3.0
 """A point that only ever showed whole numbers from 0 to this is a state (single, double point, enum)."""
-
-REPETITION: Final = 2
-"""Kind of a GOOSE message that says a known state again (sqNum above 0; IEC 61850-8-1, 18.1.2.5)."""
 
 SEVERAL: Final = 2
 MAX_HOLD: Final = 600.0
 
+GOES_ON: Final = 60 * SECOND
+"""ns between two values outside the range that are one excursion, with the reason of the first."""
+
+WAITS: Final = 10.0
+"""Seconds by which what waits may come later than what it goes on from: the wait, two slices and a pause."""
+
+NOTHING: Final = 0.02
+"""Share of the largest value learned that counts as 0: converters have an offset."""
+
+NEVER: Final = -(1 << 62)
+FORGED: Final = "; other values jumped with it and no state changed"
+SWITCHED_SCORES: Final = {"operation": 0.7, "fault": 0.2, "attack": 0.1}
 FAULT_SCORES: Final = {"fault": 0.55, "attack": 0.3, "operation": 0.15}
 FORGED_SCORES: Final = {"attack": 0.5, "fault": 0.35, "operation": 0.15}
 MILD_SCORES: Final = {"fault": 0.5, "operation": 0.3, "attack": 0.2}
 
 ValueKey = tuple[ConvKey, str]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(slots=True)
@@ -105,22 +129,6 @@ class _Track:
         self.last = float(values[-1])
 
 
-def _values(piece: Slice, lens: Lens, meaning: Meaning) -> PointRows:
-    """First-time values of a slice that are process values (:mod:`detectors.values_meaning`)."""
-    points, numbers = lens.points(piece)
-    if not len(points):
-        return PointRows(points, numbers)
-    # squares must stay finite; what lies beyond is no process value
-    keep = (np.abs(points["value"]) < 1e150) & (numbers >= 0)
-    again = repetitions(piece)
-    if again is not None:
-        keep &= ~again[points["message"]]
-    measured = meaning.of(piece)
-    if measured is not None:
-        keep &= measured
-    return PointRows(points, numbers) if keep.all() else PointRows(points.compress(keep), numbers[keep])
-
-
 class ValueLearner:
     """Collects the statistics of each point."""
 
@@ -133,7 +141,7 @@ class ValueLearner:
 
     def learn(self, piece: Slice) -> None:
         """Take one slice."""
-        points, numbers = _values(piece, self.lens, self._meaning)
+        points, numbers = self._meaning.values(piece)
         for start, size in zip(*(part.tolist() for part in runs(numbers)), strict=True):
             first, end = points[start], start + size
             key = (int(first["conv"]), int(first["point"]))
@@ -197,6 +205,8 @@ class Limits:
     step: float = 0.0
     period: float = 0.0
     learned: float = DAY
+    counter: bool = False
+    """It only ever rose; there is no range, but a way back."""
 
     @property
     def room(self) -> float:
@@ -225,38 +235,115 @@ class Values:
         self._bands: list[Limits] = []  # of this run's points, by number
         self._band = np.full(ROOM, UNKNOWN, np.int64)  # by point of this run; -1 has no limits
         self._low, self._high, self._last = (np.full(ROOM, np.nan) for _ in range(3))
-        self._states = np.zeros(ROOM, bool)
+        self._states, self._counters = np.zeros(ROOM, bool), np.zeros(ROOM, bool)
         self._refused = 0
+        self._switched = Switched(lens)
+        self._held: list[tuple[Finding, int]] = []
+        self._explained: dict[tuple[int, int], int] = {}  # ns of the latest such value by point
 
     def counters(self) -> dict[str, int]:
         """Findings beyond the bound per slice."""
         return {"value_findings": self._refused}
 
     def detect(self, piece: Slice) -> list[Finding]:
-        """Findings of one slice."""
-        points, places = _values(piece, self.lens, self._meaning)
+        """Findings of one slice; those that a change of state may explain wait for it."""
+        self._switched.see(piece)
+        found = self._outside(piece)
+        for one, waits in found:
+            if waits:
+                one.hold += WAITS
+                self._held.append((one, one.src))
+        return [one for one, waits in found if not waits] + self._due(piece.start - AFTERWARDS)
+
+    def _waits(self, finding: Finding, outside: _Outside) -> bool:
+        """May a change of state explain it? What is absurd, and not nothing, stays what it is."""
+        own = finding.rule == "constant-changed" and finding.proto == self._goose
+        absurd = outside.gross and not outside.nothing
+        return finding.level > Level.INFO and not own and not absurd
+
+    def rest(self) -> list[Finding]:
+        """What waits when nothing comes any more."""
+        return self._due(np.iinfo(np.int64).max)
+
+    def _due(self, before: int) -> list[Finding]:
+        """Findings of this time or older, with what was switched around them."""
+        due = [one for one in self._held if one[0].ts <= before]
+        if due:
+            self._held = [one for one in self._held if one[0].ts > before]
+        for finding, device in due:
+            point = (finding.conv, finding.point)
+            goes_on = 0 <= finding.ts - self._explained.get(point, NEVER) <= GOES_ON
+            commanded = finding.rule == "constant-changed"  # it may be the very state that changed
+            if goes_on or self._switched.near(device, finding.ts, commanded):
+                if point in self._explained or len(self._explained) < MAX_POINTS:
+                    self._explained[point] = finding.ts
+                finding.level, finding.reading, finding.technique = Level.INFO, Reading.OPERATION, ""
+                finding.scores = SWITCHED_SCORES
+                finding.summary = (
+                    finding.summary.removesuffix(FORGED) + "; a state of its device changed with it"
+                )
+        return [finding for finding, _ in due]
+
+    def _outside(self, piece: Slice) -> list[tuple[Finding, bool]]:
+        """Findings of one slice; true for those that wait."""
+        points, places = self._meaning.values(piece)
         firsts, lengths = runs(places)
         bands = self._resolve(points, places[firsts], firsts)
         watched = bands >= 0
         if not watched.any():
             return []
         numbers, starts, sizes = bands[watched], firsts[watched], lengths[watched]
-        at = np.repeat(starts - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
-        values = points["value"][at]
-        of = np.repeat(np.arange(len(numbers)), sizes)
-        before, self._last[numbers] = self._last[numbers], points["value"][starts + sizes - 1]
-        changed = self._states[numbers] & ~np.isnan(before)
-        changed &= np.logical_or.reduceat(values != before[of], np.cumsum(sizes) - sizes)
+        values = np.ascontiguousarray(points["value"])
+        lowest, highest = (most.reduceat(values, firsts)[watched] for most in (np.minimum, np.maximum))
+        before, self._last[numbers] = self._last[numbers], values[starts + sizes - 1]
+        back = self._backwards(numbers, starts, sizes, values, before)
+        changed = self._states[numbers] & ~np.isnan(before) & ((lowest != before) | (highest != before))
         moved = {_device(points[start], piece) for start in starts[changed].tolist()}
-        out = (values < self._low[numbers][of]) | (values > self._high[numbers][of])
+        for device in moved:
+            self._switched.note(device, piece.end)
+        out = (lowest < self._low[numbers]) | (highest > self._high[numbers])
         outside = [
             self._worst(points[starts[i] : starts[i] + sizes[i]], self._bands[numbers[i]], float(before[i]))
-            for i in np.unique(of[out]).tolist()
+            for i in np.flatnonzero(out).tolist()
         ]
         self._refused += max(0, len(outside) - MAX_FINDINGS)
         gross = Counter(_device(o.row, piece) for o in outside if o.gross)
         forged = {device for device, count in gross.items() if count >= SEVERAL and device not in moved}
-        return [self._finding(o, piece, _device(o.row, piece) in forged) for o in outside[:MAX_FINDINGS]]
+        made = [(self._finding(o, piece, _device(o.row, piece) in forged), o) for o in outside[:MAX_FINDINGS]]
+        found = [(finding, self._waits(finding, o)) for finding, o in made]
+        return found + [(self._back(points[at], prior, piece), False) for at, prior in back[:MAX_FINDINGS]]
+
+    def _backwards(
+        self, numbers: Ints, starts: Ints, sizes: Ints, values: Floats, before: Floats
+    ) -> list[tuple[int, float]]:
+        """Places of counters lower than the one before them, which is given; not where one began again."""
+        counted = self._counters[numbers]
+        if not counted.any():
+            return []
+        starts, sizes = starts[counted], sizes[counted]
+        first = np.cumsum(sizes) - sizes
+        at = np.repeat(starts - first, sizes) + np.arange(sizes.sum())
+        mine = values[at]
+        prior = np.r_[np.nan, mine[:-1]]
+        prior[first] = before[counted]
+        lower = (mine < prior) & (mine > BEGUN_AGAIN * prior)
+        return [(int(at[i]), float(prior[i])) for i in np.flatnonzero(lower)]
+
+    def _back(self, row: Any, before: float, piece: Slice) -> Finding:
+        words, value = point_words(self.lens, row), float(row["value"])
+        return point_finding(
+            "counter-back",
+            Level.NOTICE,
+            row,
+            piece,
+            f"{words} went back from {before:g} to {value:g}; all through learning it only rose",
+            f"{before:g} or more",
+            f"{value:g}",
+            {"attack": 0.5, "fault": 0.4, "operation": 0.1},
+            technique="T0856",
+            group=self.lens.names.point(int(row["proto"]), int(row["point"])),
+            hold=MAX_HOLD / 10,
+        )
 
     @staticmethod
     def _worst(points: npt.NDArray[Any], limits: Limits, before: float) -> _Outside:
@@ -288,6 +375,7 @@ class Values:
                 limits.high,
                 limits.state,
             )
+            self._counters[number] = limits.counter
         return number
 
     def _grow(self) -> None:
@@ -296,7 +384,9 @@ class Values:
             np.r_[column, np.full(room - len(column), np.nan)]
             for column in (self._low, self._high, self._last)
         )
-        self._states = np.r_[self._states, np.zeros(room - len(self._states), bool)]
+        self._states, self._counters = (
+            np.r_[column, np.zeros(room - len(column), bool)] for column in (self._states, self._counters)
+        )
 
     def _finding(self, outside: _Outside, piece: Slice, forged: bool) -> Finding:
         row, limits = outside.row, outside.limits
@@ -307,8 +397,13 @@ class Values:
         hold = min(3 * limits.period, MAX_HOLD)
         if limits.constant:
             level, why = (Level.NOTICE, "") if limits.learned >= FULL else (Level.INFO, doubt(limits.learned))
+            if low and abs(value) > VERY_FAR * abs(low):
+                level, why = Level.NOTICE, ", out of all proportion"
             if int(row["proto"]) == self._goose:
-                level, why = self._dataset_level(outside, int(piece.messages["kind"][int(row["message"])]))
+                level, why = (
+                    Level.INFO,
+                    "",
+                )  # GOOSE tells changes; goose-data those without a new stNum
             return point_finding(
                 "constant-changed",
                 level,
@@ -324,7 +419,7 @@ class Values:
         scores = MILD_SCORES
         if outside.gross:
             scores = FORGED_SCORES if forged else FAULT_SCORES
-        more = "; other values jumped with it and no state changed" if outside.gross and forged else ""
+        more = FORGED if outside.gross and forged else ""
         level = Level.WARNING if outside.gross else Level.NOTICE
         if not outside.gross and limits.beyond(value) <= limits.room:
             level, more = Level.INFO, f"; {limits.learned / 60:.0f} min of learning are no day"
@@ -343,13 +438,6 @@ class Values:
         )
         made.technique = "T0856" if outside.gross else ""
         return made
-
-    @staticmethod
-    def _dataset_level(outside: _Outside, kind: int) -> tuple[Level, str]:
-        """A change of a GOOSE dataset is what GOOSE is for, when a new state number tells it."""
-        if kind == REPETITION and outside.moved:
-            return Level.NOTICE, "; it changed in a repetition, without a new state number"
-        return Level.INFO, ""
 
 
 def point_finding(
@@ -395,9 +483,9 @@ class _Outside:
     before: float
 
     @property
-    def moved(self) -> bool:
-        """Did it leave its band with this value?"""
-        return self.limits.low <= self.before <= self.limits.high
+    def nothing(self) -> bool:
+        """Is it about 0, as what is switched off shows?"""
+        return abs(float(self.row["value"])) <= NOTHING * max(abs(seen) for seen in self.limits.seen)
 
     @property
     def gross(self) -> bool:
@@ -417,8 +505,11 @@ def _device(row: Any, piece: Slice) -> int:
 
 def value_limits(baseline: Baseline, budget: Budget) -> dict[ValueKey, Limits]:
     """Band of each point that was seen often enough; counters and wandering points have none."""
+    learned = float(baseline.params.get("learned_s", 0.0))
+    seldom = [row for row in baseline.rows("values") if FEW <= row.count < MIN_COUNT]
     rows = [row for row in baseline.rows("values") if row.count >= MIN_COUNT]
-    made = {(conv_of(row), row.point): _limits(row, budget, len(rows)) for row in rows}
+    made = {(conv_of(row), row.point): _proportion(row, learned) for row in seldom}
+    made |= {(conv_of(row), row.point): _limits(row, budget, len(rows)) for row in rows}
     return {key: limits for key, limits in made.items() if limits is not None}
 
 
@@ -432,7 +523,11 @@ def _limits(row: Any, budget: Budget, points: int) -> Limits | None:
     if spread == 0:
         return Limits(row.low, row.high, max(abs(row.high), 1.0), seen, True, 0.0, period, learned)
     if (row.falls == 0 or row.rises == 0) and row.rises + row.falls > 2:
-        return None
+        # one that rises but seldom may be a measurement of a rising load
+        whole = row.low == int(row.low) and row.high == int(row.high)
+        if row.falls or row.rises < COUNTS or not whole:
+            return None
+        return Limits(-math.inf, math.inf, spread, seen, False, row.step, period, learned, counter=True)
     if _wanders(highs, lows):
         return None
     probability = budget.probability(budget.values / 2, row.block_s, points)
@@ -440,6 +535,16 @@ def _limits(row: Any, budget: Budget, points: int) -> Limits | None:
     high = upper_limit(highs, probability, margin)
     low = -upper_limit([-value for value in lows], probability, margin)
     return Limits(low, high, spread, seen, False, row.step, period, learned)
+
+
+def _proportion(row: Any, learned: float) -> Limits | None:
+    """What is out of all proportion to a few values, such as a set-point's: they show no range."""
+    spread = max(row.high - row.low, 0.2 * max(abs(row.low), abs(row.high)))
+    if spread <= 0 or (0 <= row.low <= row.high <= STATES) or row.falls == 0 or row.rises == 0:
+        return None
+    low, high = row.low - VERY_FAR * spread, row.high + VERY_FAR * spread
+    period = learned / row.count
+    return Limits(low, high, spread, (row.low, row.high), False, row.step, period, learned)
 
 
 def _wanders(highs: list[float], lows: list[float]) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Slice
-from detectors.groups import Lens
+from detectors.groups import REPEATED, Lens, PointRows
 
 Mask = npt.NDArray[np.bool_]
 
@@ -32,6 +32,9 @@ DNP3_FLAGGED: Final = (1, 2, 3, 4, 10, 11, 20, 21, 22, 23, 30, 31, 32, 33, 40, 4
 
 ONLINE, COMM_LOST = 0x01, 0x04
 IV: Final = 0x80
+LARGEST: Final = 1e150
+"""What lies beyond is no process value: its square must stay finite."""
+
 IEC104_COMMANDS: Final = 45
 """First type id whose octet is no quality but a command's qualifier."""
 
@@ -66,6 +69,26 @@ class Meaning:
         )  # fmt: skip
         self._judges = [(proto, judge) for name, judge in judges if (proto := lens.protocol(name)) >= 0]
 
+    def values(self, piece: Slice) -> PointRows:
+        """First-time values of a slice that are process values, as ``lens.points``; found once for all."""
+        made = piece.cache.get("values")
+        if made is None:
+            made = piece.cache["values"] = self._values(piece)
+        return cast("PointRows", made)
+
+    def _values(self, piece: Slice) -> PointRows:
+        points, numbers = self.lens.points(piece)
+        if not len(points):
+            return PointRows(points, numbers)
+        keep = (np.abs(points["value"]) < LARGEST) & (numbers >= 0)
+        again = piece.column("flags") & np.uint32(REPEATED) != 0
+        if again.any():
+            keep &= ~again[points["message"]]
+        measured = self.of(piece)
+        if measured is not None:
+            keep &= measured
+        return PointRows(points, numbers) if keep.all() else PointRows(points.compress(keep), numbers[keep])
+
     def of(self, piece: Slice) -> Mask | None:
         """Which of the values of a slice (``lens.points``) are process values; None when all are.
 
@@ -77,12 +100,13 @@ class Meaning:
 
     def measured(self, points: npt.NDArray[Any]) -> Mask | None:
         """Which rows of POINT are process values; None when all are."""
-        here = np.bincount(points["proto"])
+        protos = np.ascontiguousarray(points["proto"])
+        here = np.bincount(protos)
         keep: Mask | None = None
         for proto, judge in self._judges:
             if proto >= len(here) or not here[proto]:
                 continue
-            mine = None if here[proto] == len(points) else np.flatnonzero(points["proto"] == proto)
+            mine = None if here[proto] == len(points) else np.flatnonzero(protos == proto)
             other = judge(points if mine is None else points.take(mine))
             if other.any():
                 keep = np.ones(len(points), bool) if keep is None else keep

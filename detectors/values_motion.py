@@ -147,6 +147,11 @@ class Motion:
             found.append(self._standstill(view.rows[first], number, piece))
         return found
 
+    def rest(self) -> list[Finding]:
+        """What waits for a change of state when nothing comes any more."""
+        waiting, self._waiting = self._waiting, []
+        return [finding for finding, _ in waiting]
+
     def _due(self, piece: Slice, switched: int) -> list[Finding]:
         """Jumps that waited long enough for a change of state that explains them."""
         due = [one for one in self._waiting if piece.start - one[0].ts >= RECENT // 2]

@@ -8,6 +8,7 @@ from typing import Final
 from detectors.base import Finding, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import Budget
+from detectors.detector import Holding
 from detectors.groups import Lens
 from detectors.values_feedback import Feedback, FeedbackLearner
 from detectors.values_groups import Groups
@@ -59,6 +60,10 @@ class Process:
         """Findings of one slice."""
         view = self._switching.see(piece, self._measured.of(piece))
         return [finding for part in self._parts for finding in part.detect(piece, view)]
+
+    def rest(self) -> list[Finding]:
+        """What waits in its parts when nothing comes any more."""
+        return [finding for part in self._parts if isinstance(part, Holding) for finding in part.rest()]
 
 
 def process_notes(baseline: Baseline) -> list[str]:

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from detectors.base import Finding, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import Budget
-from detectors.groups import ConvKey, Ints, Lens, column, repetitions, runs
+from detectors.groups import REPEATED, ConvKey, Ints, Lens, column, runs
 from detectors.tables import conv_of
-from detectors.values_meaning import Meaning
+from detectors.values_meaning import LARGEST, Meaning
 from grid_profiles.vocabulary import DANGEROUS, Role
 
 SHARES: Final = {"range": 0.4, "motion": 0.3, "groups": 0.3}
@@ -33,9 +33,6 @@ MIN_LEARNED: Final = 1_200.0
 """Seconds of learning below which how values move is not judged: minutes say too little about it."""
 
 HOUR: Final = 3_600.0
-LARGEST: Final = 1e150
-"""What lies beyond is no process value (its square would not be finite)."""
-
 NEVER: Final = -(1 << 62)
 STATES: Final = 3.0
 """A point that only ever showed whole numbers from 0 to this is a state (single, double point, enum)."""
@@ -84,24 +81,11 @@ class Measured:
 
     def of(self, piece: Slice) -> View:
         """The reported values of a slice."""
-        points, numbers = self.lens.points(piece)
-        orders = points[:0]
-        if len(points):
-            messages = piece.messages
-            at = np.ascontiguousarray(points["message"])
-            keep = (np.abs(points["value"]) < LARGEST) & (numbers >= 0)
-            again = repetitions(piece)
-            if again is not None:
-                keep &= ~again[at]
-            ordered = (messages["role"] == Role.CLIENT).take(at)
-            if ordered.any():
-                orders = points.compress(keep & ordered)
-                keep &= ~ordered
-            measured = self._meaning.of(piece)
-            if measured is not None:
-                keep &= measured
-            if not keep.all():
-                points, numbers = points.compress(keep), numbers[keep]
+        points, numbers = self._meaning.values(piece)
+        orders = self._orders(piece)
+        if len(orders):
+            kept = piece.column("role")[points["message"]] != Role.CLIENT
+            points, numbers = points.compress(kept), numbers[kept]
         firsts, sizes = runs(numbers)
         self._status = column(self._status, numbers, UNKNOWN)
         status = self._status[numbers[firsts]]
@@ -114,6 +98,13 @@ class Measured:
             points, numbers = points.compress(keep), numbers[keep]
             firsts, sizes = runs(numbers)
         return View(points, numbers, firsts, sizes, orders)
+
+    def _orders(self, piece: Slice) -> npt.NDArray[Any]:
+        """First-time values that clients send, whatever they mean."""
+        points, numbers = self.lens.points(piece)
+        ordered = (piece.column("role") == Role.CLIENT) & (piece.column("flags") & np.uint32(REPEATED) == 0)
+        told = ordered[points["message"]]
+        return points.compress(told & (np.abs(points["value"]) < LARGEST) & (numbers >= 0))
 
     def _judge(self, row: Any, piece: Slice) -> int:
         """A point that is first met in a message that changes the plant is a command's, not a reading."""

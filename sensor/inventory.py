@@ -5,6 +5,7 @@ Fed batch by batch; keeps counts per (conversation, kind), never messages.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import lru_cache
 from typing import Any, Final
 
@@ -145,14 +146,13 @@ class Inventory:
         names = self.decoded.names
         counters = self.decoded.native.counters
         rows: dict[str, ProtocolRow] = {}
+        speak = Counter(names.conversation_ids(conv)[0] for conv in self._conversations)
         for proto, messages in self._protocols.items():
             rows[names.protocol(proto)] = ProtocolRow(
                 name=names.protocol(proto),
                 packets=self._frames[proto],
                 messages=messages,
-                conversations=sum(
-                    1 for conv in self._conversations if names.conversation_ids(conv)[0] == proto
-                ),
+                conversations=speak[proto],
             )
         for name, counter in TRANSPORT.items():
             if counters[counter]:

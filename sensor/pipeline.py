@@ -23,7 +23,7 @@ from detectors.baseline import Baseline
 from detectors.behaviour import DEFAULT_MODEL, MODELS, Behaviour
 from detectors.calendar import zone_of
 from detectors.calibration import Budget, news_rate
-from detectors.detector import Detector, Learner
+from detectors.detector import Detector, Holding, Learner
 from detectors.disturbances import Disturbances
 from detectors.engineered import Engineered
 from detectors.evidence import Evidence
@@ -36,17 +36,21 @@ from detectors.rules.arp import ArpRules
 from detectors.rules.bacnet import BacnetRules, PriorityLearner
 from detectors.rules.c37118 import C37118Rules
 from detectors.rules.coap import CoapRules
+from detectors.rules.connections import ConnectionRules
 from detectors.rules.dlms import DlmsRules
 from detectors.rules.dnp3 import Dnp3Rules
 from detectors.rules.enip import CipRules, EnipRules
 from detectors.rules.enip_io import EnipIoRules
 from detectors.rules.goose import GooseRules, PublisherLearner
+from detectors.rules.goose_data import GooseDataRules
 from detectors.rules.goose_state import GooseStateRules
 from detectors.rules.iec104 import Iec104Rules
 from detectors.rules.iec104_clock import Iec104ClockRules
+from detectors.rules.iec104_habits import ClockLearner, SelectLearner
 from detectors.rules.iec104_link import Iec104LinkRules
 from detectors.rules.mms import MmsRules
 from detectors.rules.modbus import ModbusRules
+from detectors.rules.modbus_frames import ModbusFrameRules
 from detectors.rules.mqtt import MqttRules
 from detectors.rules.ntp import NtpRules
 from detectors.rules.opcua import OpcuaRules
@@ -95,9 +99,12 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     CoapRules,
     ArpRules,
     GooseStateRules,
+    GooseDataRules,
     Iec104LinkRules,
     Iec104ClockRules,
     NtpRules,
+    ConnectionRules,
+    ModbusFrameRules,
 )
 """Protocol rules; each is made with a baseline, or without one while learning."""
 
@@ -109,6 +116,9 @@ MAX_HITS: Final = 2_000
 MAX_WINDOW_CONVS: Final = 5_000
 MAX_SCORES: Final = 2_000_000
 MAX_MARGINS: Final = 1_000_000
+MAX_BURST: Final = 4_096
+"""Messages of the slices that are judged together."""
+
 SHORT: Final = 3_600.0
 """Seconds of learning below which the summary warns that limits are wide."""
 
@@ -184,8 +194,8 @@ _SILENT: Final[Floats] = np.array([silent_row()[name] for name in FEATURES], np.
 
 def window_rows(window: Window, lens: Lens) -> dict[ConvKey, Floats]:
     """Features by conversation identity, without protocols that are not scored."""
-    values = window.frame[list(FEATURES)].to_numpy(np.float64)
-    keys = [lens.conv(int(conv)) for conv in window.frame.index]
+    values = np.column_stack([window.frame[name].to_numpy(np.float64) for name in FEATURES])
+    keys = [lens.conv(conv) for conv in window.frame.index.tolist()]
     return {key: values[i] for i, key in enumerate(keys) if key[0] not in UNSCORED}
 
 
@@ -207,6 +217,8 @@ class Learning:
                 ResponseLearner,
                 SequenceLearner,
                 PriorityLearner,
+                SelectLearner,
+                ClockLearner,
             )
         ]
         self._learners.append(RhythmLearner(self.lens, self.options.time_zone))
@@ -330,6 +342,29 @@ def learn(batches: Iterable[MessageBatch], names: Names, options: LearnOptions |
     return learning.finish()
 
 
+def bursts(pieces: Iterable[Slice]) -> Iterator[list[Slice]]:
+    """Slices that are judged together: of one window, and with few rows.
+
+    Between two slices of sparse traffic a file's decoding takes the processor's caches; a detector that
+    judges some in turn finds its own state and code there. Nothing that is said depends on it.
+    """
+    held: list[Slice] = []
+    rows = 0
+    for piece in pieces:
+        if held and (
+            rows + len(piece.messages) > MAX_BURST or piece.start // WINDOW != held[0].start // WINDOW
+        ):
+            yield held
+            held, rows = [], 0
+        held.append(piece)
+        rows += len(piece.messages)
+        if rows > MAX_BURST:  # a dense one waits for nobody
+            yield held
+            held, rows = [], 0
+    if held:
+        yield held
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """p-value of one conversation's window; ``start`` in epoch seconds."""
@@ -398,8 +433,8 @@ class Detection:
 
     def run(self, batches: Iterable[MessageBatch]) -> Iterator[Alert]:
         """Yield alerts as they close (not sorted); afterwards the attributes hold everything."""
-        for piece in Slicer().run(batches):
-            yield from self._keep(self._slice(piece))
+        for burst in bursts(Slicer().run(batches)):
+            yield from self._keep(self._burst(burst))
         yield from self._keep(self._close())
         self.alerts = by_start(self.alerts)
         self.incidents = incidents_of(self.alerts)
@@ -410,15 +445,25 @@ class Detection:
         return alerts
 
     def _slice(self, piece: Slice) -> list[Alert]:
-        closed: list[Alert] = []
-        window = self._windower.push(piece)
-        self._disturbances.see(piece)
-        findings = self._window(window) if window is not None else []
+        return self._burst([piece])
+
+    def _burst(self, pieces: list[Slice]) -> list[Alert]:
+        """Judge slices of one window: each detector takes them in turn, then each slice is told in turn."""
+        window = self._windower.push(pieces[0])
+        found: list[list[Finding]] = [[] for _ in pieces]
+        found[0] += self._window(window) if window is not None else []
+        for piece in pieces[1:]:
+            self._windower.push(piece)
         for detector in self._detectors:
-            findings += [f for f in detector.detect(piece) if not self._engineered.explains(f)]
-        findings = [finding for finding in findings if not self._accepted.covers(finding)]
-        findings = self._states.weigh(self._disturbances.weigh(findings))
-        for finding in sorted(findings, key=lambda finding: finding.ts):
+            for piece, findings in zip(pieces, found, strict=True):
+                findings += [f for f in detector.detect(piece) if not self._engineered.explains(f)]
+        return [alert for args in zip(pieces, found, strict=True) for alert in self._told(*args)]
+
+    def _told(self, piece: Slice, findings: list[Finding]) -> list[Alert]:
+        """Weigh and fold what was found in a slice; alerts that closed."""
+        closed: list[Alert] = []
+        self._disturbances.see(piece)
+        for finding in self._weighed(findings):
             closed += self._folder.add(finding)
         if self._margins is not None:
             self._margins.push(piece)
@@ -428,12 +473,22 @@ class Detection:
     def _close(self) -> list[Alert]:
         """What is open at the end; the last window is cut short and not scored."""
         self._windower.close()
+        closed: list[Alert] = []
+        rest = [one for part in self._detectors if isinstance(part, Holding) for one in part.rest()]
+        for finding in self._weighed(rest):
+            closed += self._folder.add(finding)
         self.events += self._disturbances.close() + self._states.close()
-        return self._folder.close()
+        return closed + self._folder.close()
+
+    def _weighed(self, findings: list[Finding]) -> list[Finding]:
+        """Without what a person accepted, lowered by events and windows, by time."""
+        findings = [finding for finding in findings if not self._accepted.covers(finding)]
+        findings = self._states.weigh(self._disturbances.weigh(findings))
+        return sorted(findings, key=lambda finding: finding.ts)
 
     def _window(self, window: Window) -> list[Finding]:
         rows = window_rows(window, self.lens)
-        convs = {self.lens.conv(int(conv)): int(conv) for conv in window.frame.index}
+        convs = {self.lens.conv(conv): conv for conv in window.frame.index.tolist()}
         running = {key for key in rows if key in self._convs}
         self._convs |= {key: convs[key] for key in rows if len(self._convs) < MAX_WINDOW_CONVS}
         for key in self._behaviour.known:

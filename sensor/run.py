@@ -8,7 +8,7 @@ bounded; what was left out is said in ``Result.notes``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from sensor import __version__
 from sensor.engines import Decoded
 from sensor.errors import CaptureError
 from sensor.inventory import Inventory
-from sensor.messages import MessageBatch, joined
+from sensor.messages import MessageBatch
 from sensor.result import PointSeries, Result, Series
 
 if TYPE_CHECKING:
@@ -61,9 +61,12 @@ class Samples:
             self._parts = [part.compress(self._random.random(len(part)) < 0.5) for part in self._parts]
             self._count = sum(map(len, self._parts))
 
-    def rows(self) -> npt.NDArray[Any]:
-        """Everything kept, in order of arrival."""
-        return joined(self._parts) if self._parts else np.zeros(0, _VALUE)
+    def rows(self, protocols: Collection[int] | None = None) -> npt.NDArray[Any]:
+        """Everything kept, in order of arrival; or what is kept of some protocols."""
+        parts = self._parts
+        if protocols is not None:
+            parts = [part.compress(np.isin(part["proto"], list(protocols))) for part in parts]
+        return np.concatenate(parts) if parts else np.zeros(0, _VALUE)
 
     def _take(self, points: npt.NDArray[Any], at: npt.NDArray[np.intp]) -> None:
         if len(at):
@@ -220,9 +223,8 @@ def _point_series(detection: Detection, decoded: Decoded, samples: Samples) -> l
     wanted = {(alert.protocol, plain_point(alert.point)) for alert in detection.alerts if alert.point}
     if not wanted:
         return []
-    rows, protocols = samples.rows(), {protocol for protocol, _ in wanted}
-    numbers = [n for n in np.unique(rows["proto"]).tolist() if decoded.names.protocol(n) in protocols]
-    rows = rows.compress(np.isin(rows["proto"], numbers))
+    rows = samples.rows({detection.lens.protocol(protocol) for protocol, _ in wanted})
+    rows = rows.compress(_named(rows, wanted, decoded))
     if not len(rows):
         return []
     bands = _bands(detection)
@@ -241,6 +243,18 @@ def _point_series(detection: Detection, decoded: Decoded, samples: Samples) -> l
         ts = own["ts"] / 1e9
         made.append(PointSeries(point, protocol, label, ts, own["value"].copy(), low, high))
     return made
+
+
+def _named(rows: npt.NDArray[Any], wanted: set[tuple[str, str]], decoded: Decoded) -> npt.NDArray[np.bool_]:
+    """Rows of points with findings: what is left out need not be sorted."""
+    found = np.zeros(len(rows), np.bool_)
+    names = decoded.names
+    for proto in np.unique(rows["proto"]).tolist():
+        mine = rows["proto"] == proto
+        points = np.unique(rows["point"][mine]).tolist()
+        named = [point for point in points if (names.protocol(proto), names.point(proto, point)) in wanted]
+        found |= mine & np.isin(rows["point"], named)
+    return found
 
 
 def _bands(detection: Detection) -> dict[Any, tuple[float, float]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Finding, Level, Reading, Slice
-from detectors.groups import frames_of, news, order_of, runs
+from detectors.groups import REPEATED, frames_of, news, order_of, runs
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -47,6 +47,16 @@ class Bounded(Generic[K, V]):
             self._entries.popitem(last=False)
             self.evicted += 1
         return value
+
+    def peek(self, key: K) -> V | None:
+        """Entry of a key or None; it does not count as used."""
+        return self._entries.get(key)
+
+    def touch(self, keys: Sequence[K]) -> None:
+        """Count what was used as used; ``keys`` in that order, repeated ones too."""
+        for key in reversed(dict.fromkeys(reversed(keys))):
+            if key in self._entries:
+                self._entries.move_to_end(key)
 
     def drop(self, key: K) -> None:
         """Forget one entry."""
@@ -137,7 +147,7 @@ def protocol_numbers(piece: Slice, proto: int) -> npt.NDArray[np.intp]:
     """
     parts = piece.cache.get("protocols")
     if parts is None:
-        protos = piece.messages["proto"]
+        protos = piece.column("proto")
         order = np.argsort(protos, kind="stable")
         first, sizes = runs(protos[order])
         parts = {
@@ -147,6 +157,81 @@ def protocol_numbers(piece: Slice, proto: int) -> npt.NDArray[np.intp]:
         piece.cache["protocols"] = parts
     numbers: npt.NDArray[np.intp] = parts.get(proto, _NONE)
     return numbers
+
+
+class Columns:
+    """Columns of the messages of one protocol in a slice, in order of arrival, each taken out once.
+
+    Attributes
+    ----------
+    numbers : ndarray of intp
+        Where the messages stand in the slice.
+    """
+
+    __slots__ = ("_lists", "_piece", "_taken", "numbers")
+
+    def __init__(self, piece: Slice, numbers: npt.NDArray[np.intp]) -> None:
+        self.numbers = numbers
+        self._piece = piece
+        self._taken: dict[str, npt.NDArray[Any]] = {}
+        self._lists: dict[str, list[Any]] = {}
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        taken = self._taken.get(name)
+        if taken is None:
+            taken = self._taken[name] = self._piece.column(name).take(self.numbers)
+        return taken
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Columns:
+        """Those of some of the messages."""
+        return Columns(self._piece, self.numbers[mask])
+
+    def list(self, name: str) -> list[Any]:
+        """A column as plain numbers."""
+        made = self._lists.get(name)
+        if made is None:
+            made = self._lists[name] = self[name].tolist()
+        return made
+
+    def rows(self, where: npt.NDArray[Any] | slice) -> npt.NDArray[Any]:
+        """Whole messages, copied; by a mask, places or a slice."""
+        return self._piece.messages.take(self.numbers[where])
+
+
+def protocol_columns(piece: Slice, proto: int) -> Columns:
+    """Columns of :func:`protocol_rows`."""
+    kept = piece.cache.setdefault("columns", {})
+    made: Columns | None = kept.get(proto)
+    if made is None:
+        made = kept[proto] = Columns(piece, protocol_numbers(piece, proto))
+    return made
+
+
+def fresh_rows(piece: Slice, proto: int) -> npt.NDArray[Any]:
+    """:func:`protocol_rows` without what came before: retransmissions and copies."""
+    kept = piece.cache.setdefault("fresh", {})
+    if proto not in kept:
+        again = protocol_columns(piece, proto)["flags"] & np.uint32(REPEATED) != 0
+        rows = protocol_rows(piece, proto)
+        kept[proto] = rows.compress(~again) if again.any() else rows
+    made: npt.NDArray[Any] = kept[proto]
+    return made
+
+
+def fresh_columns(piece: Slice, proto: int) -> Columns:
+    """Columns of :func:`fresh_rows`."""
+    kept = piece.cache.setdefault("fresh columns", {})
+    made: Columns | None = kept.get(proto)
+    if made is None:
+        made = protocol_columns(piece, proto)
+        again = made["flags"] & np.uint32(REPEATED) != 0
+        if again.any():
+            made = made.where(~again)
+        kept[proto] = made
+    return made
 
 
 def by_conversation(rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
@@ -165,12 +250,18 @@ def thinned(rows: npt.NDArray[Any], limit: int) -> tuple[npt.NDArray[Any], npt.N
     """
     if len(rows) <= limit:
         return rows, rows[:0]
-    order = np.argsort(rows["conv"], kind="stable")
-    first, sizes = runs(rows["conv"][order])
-    rank = np.arange(len(rows)) - np.repeat(first, sizes)
-    keep = np.ones(len(rows), bool)
-    keep[order] = rank < limit
+    keep = thinned_places(rows["conv"], limit)
     return rows[keep], rows[~keep]
+
+
+def thinned_places(convs: npt.NDArray[Any], limit: int) -> npt.NDArray[np.bool_]:
+    """Where the first ``limit`` rows of each conversation are."""
+    order = np.argsort(convs, kind="stable")
+    first, sizes = runs(convs[order])
+    rank = np.arange(len(convs)) - np.repeat(first, sizes)
+    keep = np.ones(len(convs), bool)
+    keep[order] = rank < limit
+    return keep
 
 
 def message_finding(

@@ -16,8 +16,9 @@ import numpy as np
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import SECOND, Lens
+from detectors.groups import SECOND, Lens, among
 from detectors.rules.common import MAX_READ, thinned
+from detectors.rules.iec104_clock import FARTHEST, SUMMER, beside_zones
 from detectors.rules.shared import ProtocolRules, Rows, Rule, changes, grouped, has, one
 from grid_profiles.vocabulary import DANGEROUS, Flag, Role
 
@@ -41,7 +42,13 @@ RESTARTED: Final = 300 * SECOND
 REFUSALS: Final = 3
 BAD_FRAMES: Final = 3
 ADDRESSES: Final = 8
-TIME_OBJECTS: Final = ("0x3201", "0x3203")  # g50v1 time and date, g50v3 last recorded time
+TIME_OBJECTS: Final = (0x3201, 0x3203)  # g50v1 time and date, g50v3 last recorded time
+RIGHT: Final = 2.0
+"""s by which a time that is set may differ from the capture's clock, or from what was set before."""
+
+START_UP: Final = 60 * SECOND
+"""ns after a connection came up, or a restart was told, in which a master sets an outstation up."""
+
 
 NEED_TIME, LOCAL, TROUBLE, RESTART = 0x1000, 0x2000, 0x4000, 0x8000
 OVERFLOW, CORRUPT = 0x0008, 0x0020
@@ -67,7 +74,7 @@ TURN = Rule("dnp3-sequence", Level.NOTICE, {"attack": 0.6, "fault": 0.3, "visibi
 BLIND = Rule("dnp3-no-answer", Level.NOTICE, {"attack": 0.7, "operation": 0.3}, "T0855")
 CRC = Rule("dnp3-crc", Level.NOTICE, {"fault": 0.5, "attack": 0.5}, "T0814")
 SCAN = Rule("dnp3-scan", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
-CLOCK = Rule("dnp3-time", Level.NOTICE, {"attack": 0.5, "operation": 0.5}, "T0832", habit=1)
+CLOCK = Rule("dnp3-time", Level.WARNING, {"attack": 0.5, "fault": 0.3, "operation": 0.2}, "T0832")
 
 INDICATIONS: Final = (
     (RESTART, REBOOT, "reports that it restarted"),
@@ -92,6 +99,8 @@ class _Link:
     stream: int = -1
     in_turn: int = 0  # requests in a row whose numbers follow each other
     controlled: bool = False  # by a control that is answered
+    offset: float = np.nan  # s by which the time that was set last is later than the capture's
+    begun: int = -(1 << 62)  # ns since when its connection is known, or of the last restart
 
 
 class Dnp3Rules(ProtocolRules):
@@ -105,6 +114,7 @@ class Dnp3Rules(ProtocolRules):
         self._pairs = self.table()
         self._refused, self._crc, self._asked = self.tally(10), self.tally(10), self.tally(60)
         self._off = self.promise(UNSOLICITED_BACK)
+        self._times: dict[int, float] = {}
         self._addresses: set[tuple[str, str, str]] = set()
         if baseline is not None:
             for row in baseline.rows("conversations"):
@@ -122,8 +132,16 @@ class Dnp3Rules(ProtocolRules):
         negative = whole.compress(has(whole, Flag.NEGATIVE) & (whole["role"] == Role.SERVER))
         self._refusals(negative)
         fragments, _ = thinned(whole.compress(whole["kind"] < 512), MAX_READ)
+        self._times = self._written(piece) if (fragments["kind"] == WRITE).any() else {}
         for row in fragments:
             self._fragment(row)
+
+    def _written(self, piece: Slice) -> dict[int, float]:
+        """Times in the slice, epoch seconds, by frame."""
+        points = piece.points
+        mine = points[(points["proto"] == self.proto) & among(points["kind"], TIME_OBJECTS)][:MAX_READ]
+        frames = piece.messages["frame"][mine["message"]].tolist()
+        return dict(zip(frames, mine["value"].tolist(), strict=True))
 
     def _damaged(self, rows: Rows) -> None:
         bad = rows.compress(has(rows, Flag.MALFORMED) & ~has(rows, Flag.TRUNCATED))
@@ -207,11 +225,11 @@ class Dnp3Rules(ProtocolRules):
         elif kind == NO_ANSWER:
             self._unanswerable(row, link)
         elif kind == DISABLE:
-            self._off.wait(int(row["conv"]), self._silenced(row))
+            self._disabled(row, link)
         elif kind == ENABLE:
             self._off.keep(int(row["conv"]))
-        elif kind == WRITE and self.point(row).startswith(TIME_OBJECTS):
-            self._set_clock(row, link)
+        elif kind == WRITE and int(row["frame"]) in self._times:
+            self._set_clock(row, link, self._times[int(row["frame"])])
         link.controlled |= kind in CONTROLS and kind != NO_ANSWER
 
     def _turn(self, row: Any, link: _Link) -> None:
@@ -221,6 +239,8 @@ class Dnp3Rules(ProtocolRules):
         """
         seq, stream, last = int(row["seq"]), int(row["stream"]), link.asked[-1] if link.asked else -1
         same, link.stream = stream == link.stream, stream
+        if not same:
+            link.begun = int(row["ts"])
         if not same or last < 0 or int(row["flags"]) & int(Flag.GAP | Flag.MIDSTREAM):
             link.in_turn = 0
             return
@@ -288,12 +308,34 @@ class Dnp3Rules(ProtocolRules):
         )
         return self.make(SILENCED, one(row), text, "enabled again after start-up", "left disabled")
 
-    def _set_clock(self, row: Any, link: _Link) -> None:
-        if link.iin >= 0 and not link.iin & NEED_TIME:
-            text = (
-                f"{self.host(row['src'])} set the clock of {self.host(row['dst'])}, which did not ask for it"
-            )
-            self.say(CLOCK, one(row), text, "IIN1.4 need time", "not set", pair=True)
+    def _disabled(self, row: Any, link: _Link) -> None:
+        """A master disables them while it sets an outstation up, and enables them in the end."""
+        if int(row["ts"]) - link.begun <= START_UP:
+            self._off.wait(int(row["conv"]), self._silenced(row))
+            return
+        text = (
+            f"{self.host(row['src'])} disabled unsolicited responses of {self._station(row)} in the midst of "
+            "their connection: no restart was told"
+        )
+        self.say(SILENCED, one(row), text, "only while an outstation is set up", "disabled")
+
+    def _set_clock(self, row: Any, link: _Link, time: float) -> None:
+        """A time that is neither the capture's, in whatever zone, nor as far from it as the one before."""
+        offset, before = time - int(row["ts"]) / SECOND, link.offset
+        link.offset = offset
+        if abs(beside_zones(offset)) <= RIGHT and (np.isnan(before) or abs(offset - before) < FARTHEST):
+            step = 0.0 if np.isnan(before) else offset - before
+            if abs(step) <= RIGHT or any(abs(abs(step) - summer) <= RIGHT for summer in SUMMER):
+                return
+        elif abs(offset - before) <= RIGHT:
+            return
+        level = Level.NOTICE if np.isnan(before) and abs(offset) <= FARTHEST else None
+        text = (
+            f"{self.host(row['src'])} set the clock of {self.host(row['dst'])} to a time {offset:+.1f} s "
+            "from the capture's"
+        )
+        expected = "the time of day" if np.isnan(before) else f"{before:+.1f} s from the capture's, as before"
+        self.say(CLOCK, one(row), text, expected, f"{offset:+.1f} s", level=level, pair=True)
 
     def _indications(self, row: Any, link: _Link) -> None:
         iin = int(row["cause"])
@@ -301,6 +343,8 @@ class Dnp3Rules(ProtocolRules):
             return
         risen = iin & ~link.iin if link.iin >= 0 else 0
         link.iin = iin
+        if iin & RESTART:
+            link.begun = int(row["ts"])
         for bit, rule, what in INDICATIONS:
             if not risen & bit:
                 continue

@@ -43,6 +43,13 @@ COPY: Final = 5_000_000
 MAX_RUNS: Final = 4_000
 """Messages of one second that are looked at one by one; plain repetitions are not counted among them."""
 
+ALONE: Final = 600 * SECOND
+"""ns without another one before it in which a single missing frame is not told: mirror ports lose one now and
+then, and who drops some of a publisher's frames drops more than one in ten minutes."""
+
+LONE: Final = 2
+"""Frames that may be missing at once, or lifetimes a pause may last, to count as a single loss."""
+
 HABIT: Final = 3
 MAX_QUIET: Final = 600 * SECOND
 
@@ -59,10 +66,14 @@ class _Block:
     lifetime: int = 0  # ns that the last frame allowed to live
     expired: bool = False
     quiet: bool = False  # nothing was said about the last frame
+    missed: int = -ALONE  # ns when a frame was last missing
+    excused: bool = False  # the pause that goes on is not told yet
 
-    def take(self, row: Any) -> None:
-        """The frame that came last."""
-        self.row, self.expired = np.array([row])[0], False  # ``copy`` goes field by field
+    def take(self, rows: npt.NDArray[Any]) -> None:
+        """The frame that came last: the last of ``rows``."""
+        # a record's own copy goes field by field, a view keeps all rows of the slice
+        row = np.frombuffer(bytearray(rows[-1:].tobytes()), rows.dtype)[0]
+        self.row, self.expired, self.excused = row, False, False
         self.heard, self.lifetime = int(row["ts"]), int(row["aux"]) * 1_000_000
 
 
@@ -119,7 +130,7 @@ class GooseRules:
         self._unread = 0
         self._counts: dict[tuple[int, int], int] = {}  # messages of a block in the second that is running
         if baseline is not None:
-            described = set(baseline.tables["control_blocks"]["ref"])  # their revision is judged by it
+            described = {row.ref for row in baseline.rows("control_blocks")}  # their revision is judged by it
             for row in baseline.rows("publishers"):
                 self._sources.setdefault(row.point, set()).add(row.source)
                 if row.point in described:
@@ -135,7 +146,8 @@ class GooseRules:
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
         rows = protocol_rows(piece, self._proto)
-        rows = rows.compress(rows["flags"] & _SKIP == 0)
+        skipped = rows["flags"] & _SKIP != 0
+        rows = rows.compress(~skipped) if skipped.any() else rows
         found: list[Finding] = []
         self._losses.see(piece)
         if self._clock >= 0 and piece.start - self._clock > 30 * SECOND:
@@ -167,24 +179,28 @@ class GooseRules:
         else:
             heads = ~plain
             heads[first] = True
-            begins = np.flatnonzero(heads).tolist()
+            begins = np.flatnonzero(heads)
             told = []
-            for begin, end in pairwise([*begins, len(rows)]):
-                if not plain[begin]:
+            known = zip(plain[begins].tolist(), rows["point"][begins].tolist(), strict=True)
+            for (begin, end), (goes_on, point) in zip(
+                pairwise([*begins.tolist(), len(rows)]), known, strict=True
+            ):
+                if not goes_on:
                     told.append(rows[begin:end])
-                elif block := self._blocks.get(int(rows["point"][begin])):
-                    block.take(rows[end - 1])
+                elif block := self._blocks.get(point):
+                    block.take(rows[begin:end])
         return sorted(told, key=lambda run: int(run["frame"][0]))
 
     def _goes_on(self, rows: npt.NDArray[Any], first: Ints) -> npt.NDArray[np.bool_]:
         """Where a message is the plain repetition of the one before it, be that of an earlier slice."""
         blocks = [self._blocks.get(point) for point in rows["point"][first].tolist()]
-        before = np.empty_like(rows)
-        before[1:] = rows[:-1]
         known = np.array([block is not None and block.quiet for block in blocks], bool)
-        if known.any():
-            before[first[known]] = np.array([b.row for b in blocks if b is not None and b.quiet], rows.dtype)
-        plain = _plain(before, rows)
+        # records of blocks in front of the slice's own; copied as bytes, not field by field
+        last = [block.row.tobytes() for block in blocks if block is not None and block.quiet]
+        records = np.frombuffer(b"".join((*last, rows.tobytes())), rows.dtype)
+        at = np.maximum(np.arange(len(rows)) - 1, 0) + len(last)
+        at[first[known]] = np.arange(len(last))
+        plain = _plain(records.take(at), rows)
         plain[first[~known]] = False
         return plain
 
@@ -202,14 +218,14 @@ class GooseRules:
         if block is None:
             self._source(run, None, found)
             block = self._blocks.put(point, _Block(int(row["src"]), run[-1]))
-            block.take(run[-1])
+            block.take(run)
             return block
         if int(row["src"]) != block.source:
             self._source(run, block, found)
             return block  # the known publisher's counters are not moved by another
         self._lifetime(row, block, found)
         self._counters(row, block, found)
-        block.take(run[-1])
+        block.take(run)
         return block
 
     def _source(self, run: npt.NDArray[Any], block: _Block | None, found: list[Finding]) -> None:
@@ -222,9 +238,10 @@ class GooseRules:
             expected = ", ".join(sorted(known))
         else:
             expected = self.lens.names.endpoint(block.source)
-            if known is not None and source in known and expected in known:
-                block.source = int(row["src"])  # a hot stand-by that was learned took over
-                block.take(run[-1])
+            if known is not None and source in known:
+                # a hot stand-by that was learned took over, or a stranger was merely heard first
+                block.source = int(row["src"])
+                block.take(run)
                 return
         found.append(
             self._finding(
@@ -242,29 +259,39 @@ class GooseRules:
     def _counters(self, row: Any, block: _Block, found: list[Finding]) -> None:
         old = block.row
         st, sq, st0, sq0 = int(row["state"]), int(row["seq"]), int(old["state"]), int(old["seq"])
-        if st == st0:
-            self._repetition(row, old, sq, sq0, found)
+        if st == 1 and sq <= 1 and (1 < st0 < TOP or self._reborn(row, block, sq0)):
+            self._restart(row, st0, found)
+        elif st == st0:
+            self._repetition(row, block, sq, sq0, found)
         elif st == (st0 + 1 if st0 < TOP else 1):
             if sq > 1:
-                self._lost(row, old, sq, found)
+                self._lost(row, block, sq, found)
         elif st > st0:
             self._jump(row, old, found)
-        elif st == 1 and sq <= 1:
-            found.append(
-                self._finding(
-                    "goose-restart",
-                    Level.NOTICE,
-                    row,
-                    f"{self._point(row)} began again at stNum 1: {self._src(row)} was restarted",
-                    f"stNum {st0}",
-                    "stNum 1",
-                    {"fault": 0.5, "operation": 0.35, "attack": 0.15},
-                )
-            )
         else:
             self._back(row, f"stNum {st}", f"stNum {st0} or {st0 + 1}", found)
 
-    def _repetition(self, row: Any, old: Any, sq: int, sq0: int, found: list[Finding]) -> None:
+    def _reborn(self, row: Any, block: _Block, sq0: int) -> bool:
+        """Was a publisher restarted that had told no change since its last start?"""
+        silent = int(row["ts"]) - block.heard > max(block.lifetime, SECOND)
+        changed = float(row["value"])
+        return sq0 > 1 and silent and (changed > float(block.row["value"]) or not changed > 0)
+
+    def _restart(self, row: Any, st0: int, found: list[Finding]) -> None:
+        found.append(
+            self._finding(
+                "goose-restart",
+                Level.NOTICE,
+                row,
+                f"{self._point(row)} began again at stNum 1: {self._src(row)} was restarted",
+                f"stNum {st0}",
+                "stNum 1",
+                {"fault": 0.5, "operation": 0.35, "attack": 0.15},
+            )
+        )
+
+    def _repetition(self, row: Any, block: _Block, sq: int, sq0: int, found: list[Finding]) -> None:
+        old = block.row
         due = sq0 + 1 if sq0 < TOP else 1
         moved = not _same(float(row["value"]), float(old["value"]))
         if sq == due:
@@ -273,7 +300,7 @@ class GooseRules:
         elif sq == sq0 and int(row["ts"]) - int(old["ts"]) <= COPY:
             return
         elif sq > due:
-            self._lost(row, old, sq - due, found)
+            self._lost(row, block, sq - due, found)
         else:
             self._back(row, f"stNum {row['state']} sqNum {sq}", f"sqNum {due}", found)
 
@@ -294,10 +321,12 @@ class GooseRules:
             )
         )
 
-    def _lost(self, row: Any, old: Any, frames: int, found: list[Finding]) -> None:
+    def _lost(self, row: Any, block: _Block, frames: int, found: list[Finding]) -> None:
+        alone = frames <= LONE and self._alone(block, int(row["ts"]))
+        block.missed = int(row["ts"])
         finding = self._finding(
             "goose-gap",
-            Level.NOTICE,
+            Level.INFO if alone else Level.NOTICE,
             row,
             f"{frames} frames of {self._point(row)} before stNum {row['state']} sqNum {row['seq']} "
             "never came by",
@@ -306,7 +335,12 @@ class GooseRules:
             {"visibility": 0.45, "fault": 0.35, "attack": 0.2},
             "T0804",
         )
-        found.append(self._losses.weigh(finding, int(old["ts"]), frames))
+        found.append(self._losses.weigh(finding, int(block.row["ts"]), frames))
+
+    @staticmethod
+    def _alone(block: _Block, now: int) -> bool:
+        """Was no frame of a block missing in the time before?"""
+        return now - block.missed >= ALONE
 
     def _jump(self, row: Any, old: Any, found: list[Finding]) -> None:
         st, st0 = int(row["state"]), int(old["state"])
@@ -397,17 +431,29 @@ class GooseRules:
     def _lifetime(self, row: Any, block: _Block, found: list[Finding]) -> None:
         late = int(row["ts"]) - block.heard
         if 0 < block.lifetime * TOLERANCE < late and not block.expired:
-            found.append(self._excused(self._late(row, block, late), block, late))
+            found.append(self._pause(row, block, late, int(row["ts"])))
 
     def _expired(self, now: int, found: list[Finding]) -> None:
         """Control blocks whose publisher fell silent; said once per silence."""
         for block in self._blocks.values():
             late = now - block.heard
-            if 0 < block.lifetime * TOLERANCE < late and not block.expired:
-                block.expired = True
-                finding = self._late(block.row, block, late)
-                finding.ts = now
-                found.append(self._excused(finding, block, late))
+            if not 0 < block.lifetime * TOLERANCE < late or block.expired:
+                continue
+            if block.excused and late < LONE * block.lifetime:
+                continue
+            finding = self._pause(block.row, block, late, now)
+            finding.ts = now
+            found.append(finding)
+
+    def _pause(self, row: Any, block: _Block, late: int, now: int) -> Finding:
+        """A pause beyond what was allowed; a short one without another before it may be one lost frame."""
+        finding = self._late(row, block, late)
+        block.excused = late < LONE * block.lifetime and self._alone(block, now)
+        if block.excused:
+            finding.level = Level.INFO
+        else:
+            block.expired = True
+        return self._excused(finding, block, late)
 
     def _excused(self, finding: Finding, block: _Block, late: int) -> Finding:
         """Publishers announce twice their interval, so that two frames are missing for each lifetime."""
@@ -431,6 +477,13 @@ class GooseRules:
     def _floods(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
         """More messages of one block in one second than any schedule sends, however long a slice is."""
         seconds = rows["ts"].astype(np.int64) // SECOND
+        latest = int(seconds.max())
+        kept = {key: count for key, count in self._counts.items() if key[1] == latest}
+        if len(rows) + max(self._counts.values(), default=0) <= FLOOD:
+            for point, count in Counter(rows["point"][seconds == latest].tolist()).items():
+                kept[point, latest] = kept.get((point, latest), 0) + count
+            self._counts = kept
+            return
         order = np.lexsort((seconds, rows["point"]))
         first, sizes = runs(rows["point"][order], seconds[order])
         at = order[first]
@@ -452,8 +505,6 @@ class GooseRules:
                         "T0814",
                     )
                 )
-        latest = int(seconds.max())
-        kept = {key: count for key, count in self._counts.items() if key[1] == latest}
         self._counts = kept | {key: count for key, count in counts.items() if key[1] == latest}
 
     def _point(self, row: Any) -> str:

@@ -35,6 +35,8 @@ STEP: Final = 2.0
 """s, from which on a time steps; a command takes its time through modems."""
 
 OFF: Final = 5.0
+FITS: Final = "clock"
+"""Name of what learning keeps of clock commands among its choices (``iec104_habits.py``)."""
 
 VALUE = Rule("iec104-clock-value", Level.WARNING, {"attack": 0.5, "fault": 0.35, "operation": 0.15}, "T0832")
 
@@ -52,6 +54,7 @@ class Iec104ClockRules(ClockRules):
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         super().__init__(lens, baseline)
         self._same = self.table()
+        self._fit = clocks_fit(baseline)
         self._agrees: set[int] = set()  # two conversations at most whose commands fit the capture's clock
 
     def check(self, rows: Rows, piece: Slice) -> None:
@@ -93,7 +96,7 @@ class Iec104ClockRules(ClockRules):
             if len(self._agrees) < 2:
                 self._agrees.add(conv)
             return
-        sure = bool(self._agrees - {conv})
+        sure = self._fit or bool(self._agrees - {conv})
         far = abs(offset) > FARTHEST
         level = (Level.WARNING if sure else Level.NOTICE) if far else (Level.NOTICE if sure else Level.INFO)
         what = (
@@ -109,3 +112,13 @@ class Iec104ClockRules(ClockRules):
         text = f"{self.host(row['src'])} sets the clock of {station} to {time}: {what}"
         observed = f"{offset:+.1f} s from the capture's clock"
         self.say(VALUE, one(row), text, expected, observed, group=station, level=level)
+
+
+def clocks_fit(baseline: Baseline | None) -> bool:
+    """Did learning see clock commands that fit the capture's time, and none that did not?"""
+    fits = {
+        int(row.value)
+        for row in (baseline.rows("choices") if baseline is not None else ())
+        if (row.protocol, row.what) == (NAME, FITS)
+    }
+    return fits == {1}

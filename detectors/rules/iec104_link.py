@@ -15,10 +15,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens, among
-from detectors.rules.common import MAX_READ, thinned
+from detectors.rules.common import MAX_READ, protocol_columns, thinned
+from detectors.rules.iec104_habits import learned_styles
 from detectors.rules.shared import PAUSE, Openings, ProtocolRules, Rows, Rule, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
@@ -43,6 +46,10 @@ HABIT: Final = 2
 """Selects of one kind, and no direct command, after which a direct one is odd."""
 
 UNKNOWN: Final = (44, 45, 46, 47)
+SYSTEM: Final = (100, 101, 103, 104, 105, 106, 107)
+"""Interrogation, counters, clock, test, reset, delay: one procedure each (IEC 60870-5-5, 6)."""
+
+REPEATS: Final = 8
 PROBES, ADDRESSES, STATIONS = 5, 5, 5
 
 LATE = Rule("iec104-late-ack", Level.NOTICE, {"fault": 0.6, "attack": 0.25, "visibility": 0.15}, "T0804")
@@ -59,8 +66,11 @@ ALL = Rule("iec104-broadcast", Level.WARNING, {"attack": 0.8, "fault": 0.2}, "T0
 STATION = Rule("iec104-address-scan", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
 SWEEP = Rule("iec104-sweep", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
 
+STORM = Rule("iec104-storm", Level.WARNING, {"attack": 0.6, "fault": 0.4}, "T0814")
+
 _COLUMNS: Final = ["stream", "role", "kind", "seq", "state", "ts", "flags"]
 _GAP, _REPEATED = int(Flag.GAP), int(Flag.RETRANSMITTED)
+_CLIENT: Final = int(Role.CLIENT)
 _MIDDLE: Final = int(Flag.MIDSTREAM | Flag.GAP)
 
 
@@ -97,31 +107,76 @@ class Iec104LinkRules(ProtocolRules):
         self._links, self._selects, self._styles = self.table(), self.table(), self.table()
         self._tested, self.openings = self.table(), Openings(lens)
         self._probes, self._stations, self._servers = self.tally(60), self.tally(60), self.tally(60)
+        self._storms = self.tally(10)
+        for style, counts in learned_styles(baseline).items():
+            self._styles.put(style, counts)
         self._addresses: set[tuple[str, str, str]] = set()
         for pair, points in self.habits.points.items():
             self._addresses |= {(*pair, point.partition(" IOA")[0]) for _, point in points}
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Connections frame by frame, commands and refusals where there are some."""
-        rows = rows.compress(~has(rows, Flag.DUPLICATE))
-        read, left = thinned(rows.compress(rows["stream"] >= 0), MAX_READ)
-        for number, values in enumerate(read[_COLUMNS].tolist()):
-            self._message(read, number, values)
+        columns = protocol_columns(piece, self.proto)
+        odd = (columns["flags"] & np.uint32(Flag.DUPLICATE) != 0) | (columns["stream"] < 0)
+        if odd.any() or len(rows) > MAX_READ:
+            rows = rows.compress(~has(rows, Flag.DUPLICATE))
+            read, left = thinned(rows.compress(rows["stream"] >= 0), MAX_READ)
+            self._follow(read, [read[name].tolist() for name in _COLUMNS])
+        else:
+            left = rows[:0]
+            self._follow(rows, [columns.list(name) for name in _COLUMNS])
         for stream in set(left["stream"].tolist()):
             self._links.drop(int(stream))  # what waits there is not known any more
-        rows = rows.compress(~has(rows, Flag.RETRANSMITTED))
-        kinds, client = rows["kind"], rows["role"] == Role.CLIENT
-        orders = rows.compress(client & among(kinds, COMMANDS) & (rows["cause"] == ACTIVATION))
+        kinds, role = columns["kind"], columns["role"]
+        fresh = columns["flags"] & np.uint32(Flag.DUPLICATE | Flag.RETRANSMITTED) == 0
+        client = fresh & (role == Role.CLIENT)
+        asked = columns.rows(client & (kinds >= 45) & (kinds < 128))
+        orders = asked.compress(among(asked["kind"], COMMANDS) & (asked["cause"] == ACTIVATION))
         for row in orders[:MAX_READ]:
             self._command(row)
-        refused = rows.compress(
-            (rows["role"] == Role.SERVER) & (kinds < KIND_S) & among(rows["cause"], UNKNOWN)
+        self._storm(columns.rows(client & among(kinds, SYSTEM) & (columns["cause"] == ACTIVATION)))
+        refused = columns.rows(
+            fresh & (role == Role.SERVER) & (kinds < KIND_S) & among(columns["cause"], UNKNOWN)
         )
         self.refusals(PROBING, self._probes, refused, PROBES, "knows no such type, cause or address of")
-        asked = rows.compress(client & (kinds >= 45) & (kinds < 128))
         self._broadcast(asked.compress(has(asked, Flag.BROADCAST) & ~among(asked["kind"], TO_ALL)))
         self._scan(asked)
-        self.sweep(SWEEP, self._servers, rows.compress(client), STATIONS, "turned to")
+        if not self.familiar(columns["src"][client].tolist(), columns["dst"][client].tolist()):
+            self.sweep(SWEEP, self._servers, columns.rows(client), STATIONS, "turned to")
+
+    def _follow(self, rows: Rows, columns: list[list[int]]) -> None:
+        """All frames in order; ordinary ones are taken for a third of what :meth:`_message` costs."""
+        known: dict[int, _Link] = {}
+        streams, begin = columns[0], 0
+        for number, values in enumerate(zip(*columns, strict=True)):
+            stream, role, kind, seq, state, ts, flags = values
+            link = known.get(stream) or self._links.peek(stream)
+            if link is None:  # another connection may have to give way
+                self._links.touch(streams[begin:number])
+                self._message(rows, number, values)
+                known.clear()
+                begin = number
+                continue
+            known[stream] = link
+            mine, other = link.sides if role == _CLIENT else link.sides[::-1]
+            data = kind < KIND_S and seq >= 0 and not flags & _REPEATED
+            telling = data and (
+                (link.started is False and not link.early)
+                or (len(mine.waiting) >= MANY - 1 and not mine.many)
+            )
+            if telling or not 0 <= kind < KIND_U or flags & _GAP or ts - link.last > PAUSE:
+                self._message(rows, number, values)
+                continue
+            link.last, other.heard = ts, True
+            if state >= 0 and other.waiting:
+                self._take(rows, number, other, state, ts)
+            if data:
+                mine.waiting.append((seq, ts))
+            for side in link.sides:
+                if side.test >= 0 or (side.waiting and ts - side.waiting[0][1] > T1 + MARGIN):
+                    self._overdue(rows, number, link, mine, ts)
+                    break
+        self._links.touch(streams[begin:])
 
     def _message(self, rows: Rows, number: int, values: tuple[int, ...]) -> None:
         """One frame of a connection; ``rows[number]`` is asked only when there is something to say."""
@@ -148,6 +203,10 @@ class Iec104LinkRules(ProtocolRules):
                 mine.waiting.append((seq, ts))
                 if len(mine.waiting) >= MANY and mine.heard and not mine.many:
                     self._unheard(rows[number : number + 1], mine)
+        self._overdue(rows, number, link, mine, ts)
+
+    def _overdue(self, rows: Rows, number: int, link: _Link, mine: _Side, ts: int) -> None:
+        """What waits for an acknowledgement or a confirmation for longer than t1."""
         for side in link.sides:
             if side.waiting and ts - side.waiting[0][1] > T1 + MARGIN and side.heard and not side.told:
                 self._tell_late(
@@ -250,6 +309,17 @@ class Iec104LinkRules(ProtocolRules):
             return
         if not fresh:
             self._styles.put(style, (selected, direct + 1))
+
+    def _storm(self, rows: Rows) -> None:
+        """One system command to one station over and over: no procedure repeats it before it has ended."""
+        for mine in grouped(rows, "conv", "kind", "point"):
+            key = (int(mine[0]["conv"]), int(mine[0]["kind"]), int(mine[0]["point"]))
+            entry = self._storms.add(key, int(mine[0]["ts"]), len(mine))
+            if entry.crosses(REPEATS):
+                station = self.point(mine[0]).partition(" IOA")[0] or self.host(mine[0]["dst"])
+                kind = self.kind(mine[0])
+                text = f"{self.host(mine[0]['src'])} sent {kind} to {station} {entry.count} times in 10 s"
+                self.say(STORM, mine, text, "one at a time", f"{entry.count} in 10 s", group=kind)
 
     def _broadcast(self, rows: Rows) -> None:
         for mine in grouped(rows, "conv", "kind"):

@@ -25,6 +25,9 @@ from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "mms"
 READ, WRITE = 4, 5
+RESPONSE: Final = 255
+"""Kinds below are confirmed requests."""
+
 NAME_LIST, IDENTIFY = 1, 2
 DISCOVERY: Final = (1, 2, 6, 12, 71)
 REJECT, CANCEL, CANCEL_ERROR = 1024, 1280, 1792
@@ -34,6 +37,8 @@ SELECT_TIME: Final = 120 * SECOND
 """ns for which a select is believed to stand; sboTimeout is 30 s in most models."""
 
 REPORTS_BACK: Final = 60.0
+COUNTED: Final = 30
+"""Requests in a row whose invokeID went up by one: such a client counts, and does not go back."""
 REFUSALS: Final = 5
 REJECTS: Final = 3
 STORM: Final = 10
@@ -41,6 +46,8 @@ DISCOVERED: Final = 30
 SERVERS: Final = 5
 
 UNSELECTED = Rule("mms-unselected", Level.WARNING, {"attack": 0.7, "fault": 0.15, "operation": 0.15}, "T0855")
+MODE = Rule("mms-mode", Level.WARNING, {"operation": 0.5, "attack": 0.5}, "T0878", habit=1)
+ORDER = Rule("mms-invoke-order", Level.WARNING, {"attack": 0.7, "fault": 0.3}, "T0855")
 STOLEN = Rule("mms-select-stolen", Level.ALARM, {"attack": 0.85, "operation": 0.15}, "T0855")
 SETTING = Rule("mms-settings", Level.WARNING, {"operation": 0.5, "attack": 0.5}, "T0836", habit=1)
 SILENCED = Rule("mms-reports-off", Level.WARNING, {"attack": 0.5, "operation": 0.4, "fault": 0.1}, "T0804")
@@ -61,6 +68,14 @@ class _Control:
     since: int = 0
 
 
+@dataclass(slots=True)
+class _Count:
+    """How the client of one association numbers its requests."""
+
+    last: int
+    row: int = 0  # steps of one in a row
+
+
 class MmsRules(ProtocolRules):
     """Checks MMS requests by what their items mean, and errors by their number."""
 
@@ -68,12 +83,13 @@ class MmsRules(ProtocolRules):
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         super().__init__(lens, baseline)
-        self._controls = self.table()
+        self._controls, self._counts = self.table(), self.table()
         self._refused, self._rejected, self._cancelled = self.tally(10), self.tally(10), self.tally(10)
         self._sessions, self._browsed, self._servers = self.tally(60), self.tally(60), self.tally(60)
         self._reports = self.promise(REPORTS_BACK)
         self._selected: set[tuple[str, str]] = set()
         self._written: set[tuple[str, str, str]] = set()
+        self._modes: set[tuple[str, str]] = set()
         for (client, server), points in self.habits.points.items():
             self._remember(client, server, points)
 
@@ -82,17 +98,19 @@ class MmsRules(ProtocolRules):
             base, action = control_of(item)
             if base and action in ("SBO", "SBOw"):
                 self._selected.add((server, base))
+            if kind == WRITE and base.endswith("$Mod"):
+                self._modes.add((client, server))
             if kind == WRITE:
                 self._written.add((client, server, constraint(item)))
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Writes and selects in their order; the rest by number."""
-        kinds = rows["kind"]
-        asked = rows.compress(
-            ((kinds == WRITE) | (kinds == READ)) & (rows["role"] == Role.CLIENT) & (rows["point"] > 0)
-        )
+        kinds, client = np.ascontiguousarray(rows["kind"]), rows["role"] == Role.CLIENT
+        asked = rows.compress(((kinds == WRITE) | (kinds == READ)) & client & (rows["point"] > 0))
         for row in thinned(asked.compress(self._telling(asked)), MAX_READ)[0]:
             self._request(row)
+        for mine in grouped(rows[(rows["role"] == Role.CLIENT) & (kinds < RESPONSE)], "stream"):
+            self._numbers(mine)
         rejects = among(kinds, (REJECT, INITIATE_ERROR, CONCLUDE_ERROR))
         self.refusals(REFUSED, self._refused, rows.compress(has(rows, Flag.NEGATIVE) & ~rejects), REFUSALS)
         self.refusals(REJECTED, self._rejected, rows.compress(rejects), REJECTS, "rejected")
@@ -100,7 +118,7 @@ class MmsRules(ProtocolRules):
         self.refusals(CANCELLED, self._cancelled, cancels, REJECTS, "cancelled requests to")
         opened = rows.compress(among(kinds, (INITIATE, CONCLUDE)))
         self.refusals(SESSIONS, self._sessions, opened, STORM, "opened or closed associations with")
-        self._discovery(rows.compress((rows["role"] == Role.CLIENT) & among(kinds, DISCOVERY)))
+        self._discovery(rows.compress(client & among(kinds, DISCOVERY)))
         self.sweep(
             SWEEP,
             self._servers,
@@ -112,9 +130,9 @@ class MmsRules(ProtocolRules):
     def _telling(self, rows: Rows) -> npt.NDArray[np.bool_]:
         """Where a request means something here: any write, and a read that selects."""
         found = np.asarray(rows["kind"] == WRITE, bool)
-        reads = np.unique(rows["point"][~found]).tolist()
-        selecting = [point for point in reads if self.names.point(self.proto, point).endswith("$SBO")]
-        return found | among(rows["point"], selecting)
+        points = rows["point"].tolist()
+        selecting = [point for point in set(points) if self.names.point(self.proto, point).endswith("$SBO")]
+        return found | among(rows["point"], selecting) if selecting else found
 
     def _request(self, row: Any) -> None:
         item = self.point(row)
@@ -126,8 +144,30 @@ class MmsRules(ProtocolRules):
                 self._reporting(row, item)
             self._setting(row, item)
 
+    def _numbers(self, rows: Rows) -> None:
+        """A client that counts its requests does not use a number again."""
+        stream, seq = int(rows["stream"][0]), rows["seq"]
+        count = self._counts.get(stream)
+        if count is None:
+            count = self._counts.put(stream, _Count(int(seq[0])))
+        steps = np.diff(seq, prepend=count.last)
+        if np.all(steps == 1):
+            count.row, count.last = count.row + len(steps), int(seq[-1])
+            return
+        for row, step in zip(rows, steps.tolist(), strict=True):
+            if step < 0 and count.row >= COUNTED and int(row["seq"]) > 1:
+                client, server = self.sides(row)
+                text = f"{client} asks {server} with invokeID {int(row['seq'])}, which it used before"
+                self.say(ORDER, one(row), text, f"{int(row['seq']) - step + 1}", f"{int(row['seq'])}")
+            count.row = count.row + 1 if step == 1 else 0
+        count.last = int(seq[-1])
+
     def _control(self, row: Any, base: str, action: str) -> None:
         client, server = self.sides(row)
+        if base.endswith("$Mod") and action == "Oper" and (client, server) not in self._modes:
+            node = base.removesuffix("$CO$Mod")
+            text = f"{client} sets the mode of {node} of {server}: on, blocked, test or off"
+            self.say(MODE, one(row), text, "no change of mode by this client", base, group=base)
         key = (server, base)
         control = self._controls.get(key)
         if control is None:

@@ -13,19 +13,22 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Level, Slice
+from detectors.base import Finding, Level, Reading, Slice
 from detectors.baseline import Baseline
-from detectors.groups import REPEATED, SECOND, Lens, among
+from detectors.groups import SECOND, Lens, among
 from detectors.loss import Losses
 from detectors.rules.common import (
     MAX_READ,
     Bounded,
+    Columns,
     Recent,
     by_conversation,
+    fresh_columns,
     message_finding,
-    protocol_rows,
     thinned,
+    thinned_places,
 )
+from detectors.rules.shared import Tally
 from detectors.saturation import FULL, Saturation, doubt
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag, Role
@@ -39,6 +42,9 @@ MAX_OPEN: Final = 4_096
 WINDOW: Final = 10 * SECOND
 HOLD: Final = 30.0
 """Seconds within which the same trouble between two hosts is one alert, whatever the unit."""
+
+ASKS_AGAIN: Final = 5 * SECOND
+"""ns in which a client whose request was not captured is expected to ask on, with the gap before it."""
 
 UNANSWERED_MIN: Final = 10
 """Requests per 10 s that must be without response before it is said (a lost response is not a story)."""
@@ -61,6 +67,12 @@ EXCEPTIONS: Final = {
     11: "gateway target does not respond",
 }
 PROBING: Final = frozenset({1, 2, 3})
+BUSY: Final = frozenset({5, 6})
+"""Come back later (7): every device says so now and then."""
+
+OFTEN: Final = 3
+"""Refusals of one conversation within :data:`WINDOW` from which being busy is trouble."""
+
 FAULTS: Final = frozenset({4, 6, 8, 10, 11})
 
 _MOST = np.array([QUANTITY_LIMITS.get(kind, 0) for kind in range(max(QUANTITY_LIMITS) + 2)], np.int64)
@@ -84,10 +96,12 @@ class ModbusRules:
         self._reads: set[Any] = set()
         self._known_echoes: set[Any] = set()
         self._paired = Recent(MAX_OPEN)
+        self._busy: Tally[int] = Tally(WINDOW / SECOND, MAX_OPEN)
         self._wrote: Bounded[int, float] = Bounded(MAX_OPEN)
         self._asked: Counter[int] = Counter()
         self._answered: Counter[int] = Counter()
         self._losses = Losses()
+        self._lone: list[tuple[Finding, int]] = []
         self._window = -1
         self._unread = 0
         self._window_rows: dict[int, Any] = {}
@@ -110,29 +124,51 @@ class ModbusRules:
 
     def counters(self) -> dict[str, int]:
         """Requests forgotten because a table was full, and answers of a flood that were not looked at."""
-        evicted = self._paired.evicted + self._wrote.evicted
+        evicted = self._paired.evicted + self._wrote.evicted + self._busy.evicted
         return {"modbus_evicted": evicted, "modbus_unread": self._unread}
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
-        rows = protocol_rows(piece, self._proto)
-        rows = rows.compress(rows["flags"] & np.uint32(REPEATED) == 0)
+        rows = fresh_columns(piece, self._proto)
         self._losses.see(piece)
         found = self._tick(piece.start // WINDOW)
         if not len(rows):
-            return found
+            return found + self._explained(rows, piece.start)
         # by number, the oldest first: of a flood of invented conversations the latest go unread
-        for mine in by_conversation(rows.compress(self._odd(rows)))[:MAX_JUDGED]:
+        for mine in by_conversation(rows.rows(self._odd(rows)))[:MAX_JUDGED]:
             self._refusals(mine, found)
             self._pairing(mine, found)
             self._limits(mine, found)
             self._writes(mine, found)
         self._second_responses(rows, found)
-        self._echoes(rows.compress(among(rows["kind"], ECHOED)), found)
+        self._echoes(rows.rows(among(rows["kind"], ECHOED)), found)
         self._count(rows)
-        return found
+        return found + self._explained(rows, piece.start)
 
-    def _odd(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    def rest(self) -> list[Finding]:
+        """Lone answers after which nobody asked any more."""
+        waiting, self._lone = self._lone, []
+        return [finding for finding, _ in waiting]
+
+    def _explained(self, rows: Columns, now: int) -> list[Finding]:
+        """Lone answers of which the client's next request tells whether their own was captured."""
+        due: list[Finding] = []
+        waiting, self._lone = self._lone, []
+        for finding, stream in waiting:
+            asked = rows.rows(
+                (rows["stream"] == stream) & (rows["role"] == Role.CLIENT) & (rows["ts"] > finding.ts)
+            )
+            if not len(asked) and now - finding.ts < ASKS_AGAIN:
+                self._lone.append((finding, stream))
+                continue
+            if len(asked) and int(asked[0]["flags"]) & int(Flag.GAP):
+                finding.level, finding.reading, finding.technique = Level.INFO, Reading.VISIBILITY, ""
+                finding.scores = {Reading.VISIBILITY.value: 1.0}
+                finding.summary += "; the bytes of its client just before the next request were not captured"
+            due.append(finding)
+        return due
+
+    def _odd(self, rows: Columns) -> npt.NDArray[np.bool_]:
         """Rows that one of the checks by conversation has something to say of; all but a few are none."""
         flags, client = rows["flags"], rows["role"] == Role.CLIENT
         odd = (flags & np.uint32(Flag.NEGATIVE) != 0) & (rows["cause"] >= 0)
@@ -157,10 +193,12 @@ class ModbusRules:
                 continue
             text = EXCEPTIONS.get(code, f"exception {code}")
             probing = code in PROBING
+            often = self._busy.add(int(first["conv"]), int(first["ts"]), len(mine)).count >= OFTEN
+            level = Level.INFO if code in BUSY and not often else Level.NOTICE
             found.append(
                 self._finding(
                     "modbus-exception",
-                    Level.WARNING if probing and len(mine) >= 3 else Level.NOTICE,
+                    Level.WARNING if probing and len(mine) >= 3 else level,
                     mine,
                     f"{self._src(first)} refused {self._kind(first)}{_times(len(mine))}: {text}",
                     "no such refusal while learning",
@@ -189,16 +227,23 @@ class ModbusRules:
                 {"attack": 0.45, "visibility": 0.35, "fault": 0.2},
                 "T0856",
             )
-            found.append(self._losses.weigh(finding, finding.ts - WINDOW, len(lone)))
+            finding = self._losses.weigh(finding, finding.ts - WINDOW, len(lone))
+            if len(lone) == 1 and len(self._lone) < MAX_OPEN:
+                self._lone.append((finding, int(lone[0]["stream"])))
+            else:
+                found.append(finding)
 
-    def _second_responses(self, rows: npt.NDArray[Any], found: list[Finding]) -> None:
+    def _second_responses(self, rows: Columns, found: list[Finding]) -> None:
         """Two answers in new TCP bytes to one request."""
-        answers, left = thinned(rows.compress((rows["role"] == Role.SERVER) & (rows["state"] >= 0)), MAX_READ)
-        requests = answers["state"].astype(np.int64) * 64 + answers["seq"] % 64
-        numbers = answers["seq"].astype(np.int64)
-        again = np.flatnonzero((self._paired.first(requests, numbers) == numbers) & (numbers >= 0)).tolist()
-        self._unread += len(left)
-        found += [self._second_response(answers[at : at + 1]) for at in again]
+        at = np.flatnonzero((rows["role"] == Role.SERVER) & (rows["state"] >= 0))
+        if len(at) > MAX_READ:
+            kept = thinned_places(rows["conv"][at], MAX_READ)
+            self._unread += len(at) - int(np.count_nonzero(kept))
+            at = at[kept]
+        numbers = rows["seq"][at].astype(np.int64)
+        requests = rows["state"][at].astype(np.int64) * 64 + numbers % 64
+        again = np.flatnonzero((self._paired.first(requests, numbers) == numbers) & (numbers >= 0))
+        found += [self._second_response(rows.rows(at[place : place + 1])) for place in again.tolist()]
 
     def _second_response(self, rows: npt.NDArray[Any]) -> Finding:
         number = rows[0]["seq"]
@@ -298,18 +343,17 @@ class ModbusRules:
             "T0855",
         )
 
-    def _count(self, rows: npt.NDArray[Any]) -> None:
+    def _count(self, rows: Columns) -> None:
         """Requests and responses per conversation in this window."""
-        convs, first, of = np.unique(rows["conv"], return_index=True, return_inverse=True)
-        asked = np.bincount(of, weights=rows["role"] == Role.CLIENT).astype(np.int64)
-        answered = np.bincount(of, weights=rows["role"] == Role.SERVER).astype(np.int64)
-        for at, conv in enumerate(convs.tolist()):
-            if conv not in self._window_rows:
-                if len(self._window_rows) >= MAX_CONVS:
-                    continue
-                self._window_rows[conv] = rows[first[at] : first[at] + 1].copy()
-            self._asked[conv] += int(asked[at])
-            self._answered[conv] += int(answered[at])
+        convs, role = rows.list("conv"), rows["role"]
+        for conv in sorted(set(convs) - self._window_rows.keys()):
+            if len(self._window_rows) < MAX_CONVS:
+                first = convs.index(conv)
+                self._window_rows[conv] = rows.rows(slice(first, first + 1))
+        for side, counts in ((Role.CLIENT, self._asked), (Role.SERVER, self._answered)):
+            mine = rows["conv"][role == side].tolist()
+            full = len(self._window_rows) >= MAX_CONVS
+            counts.update([conv for conv in mine if conv in self._window_rows] if full else mine)
 
     def _tick(self, window: int) -> list[Finding]:
         found: list[Finding] = []

@@ -122,10 +122,11 @@ class PtpRules(ProtocolRules):
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Announcements in their order, then what carries corrections."""
-        self.refusals(
-            BROKEN, self._damaged, rows.compress(has(rows, Flag.MALFORMED)), 3, "sent malformed messages to"
-        )
-        rows = rows.compress(~has(rows, Flag.MALFORMED | Flag.TRUNCATED))
+        bad = has(rows, Flag.MALFORMED | Flag.TRUNCATED)
+        if bad.any():
+            broken = rows.compress(has(rows, Flag.MALFORMED))
+            self.refusals(BROKEN, self._damaged, broken, 3, "sent malformed messages to")
+            rows = rows.compress(~bad)
         announced = rows.compress((rows["kind"] == ANNOUNCE) & (rows["ident"] > 0))
         for row in thinned(announced, MAX_READ)[0]:
             self._master(row)

@@ -18,15 +18,16 @@ import numpy.typing as npt
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import REPEATED, SECOND, Lens, news, runs
+from detectors.groups import SECOND, Lens, news, runs
 from detectors.loss import Losses
-from detectors.rules.common import Bounded, message_finding, protocol_rows
+from detectors.rules.common import Bounded, fresh_rows, message_finding, protocol_columns, protocol_rows
 
 K = TypeVar("K", bound=Hashable)
 Rows = npt.NDArray[Any]
 
 MAX_KEYS: Final = 4_096
 MAX_ITEMS: Final = 512
+MAX_PAIRS: Final = 65_536
 MAX_GROUPS: Final = 1_000
 """Groups of rows of one slice that one rule looks at; of a flood of invented hosts the rest go unread."""
 
@@ -155,8 +156,8 @@ class Openings:
 
     def take(self, piece: Slice) -> None:
         """Note what opens in a slice."""
-        rows = protocol_rows(piece, self._tcp)
-        for stream in rows["stream"][rows["kind"] == SYN][: 2 * MAX_KEYS].tolist():
+        columns = protocol_columns(piece, self._tcp)
+        for stream in columns["stream"][columns["kind"] == SYN][: 2 * MAX_KEYS].tolist():
             self._seen.put(stream, True)
 
     def saw(self, stream: int) -> bool:
@@ -214,6 +215,7 @@ class ProtocolRules:
         self.promises: list[Promises[Any]] = []
         self.bounded: list[Any] = []
         self.openings: Openings | None = None
+        self._familiar: set[tuple[int, int]] = set()
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Look at the protocol's rows of one slice, in order of arrival; there is at least one."""
@@ -227,11 +229,10 @@ class ProtocolRules:
             self.openings.take(piece)
         for promise in self.promises:
             self.found += promise.due(piece)
-        rows = protocol_rows(piece, self.proto)
-        if not len(rows):
+        columns = protocol_columns(piece, self.proto)
+        if not len(columns):
             return self.found
-        if not self.keep_repeated:
-            rows = rows.compress(rows["flags"] & np.uint32(REPEATED) == 0)
+        rows = protocol_rows(piece, self.proto) if self.keep_repeated else fresh_rows(piece, self.proto)
         if len(rows):
             self.check(rows, piece)
         return self.found
@@ -349,7 +350,7 @@ class ProtocolRules:
 
         While learning every host is new, so that nothing is said.
         """
-        if not self.habits.learned:
+        if not self.habits.learned or self.familiar(rows["src"].tolist(), rows["dst"].tolist()):
             return
         for mine in grouped(rows, "src", "dst"):
             first = mine[0]
@@ -369,6 +370,15 @@ class ProtocolRules:
             )
             self.found[-1].conv, self.found[-1].count = -1, 1
             self.found[-1].frames = list(entry.items.values())[:20]
+
+    def familiar(self, src: list[int], dst: list[int]) -> bool:
+        """Whether all of these endpoints spoke to each other while learning; remembered."""
+        for pair in set(zip(src, dst, strict=True)) - self._familiar:
+            if (self.host(pair[0]), self.host(pair[1])) not in self.habits.pairs:
+                return False
+            if len(self._familiar) < MAX_PAIRS:
+                self._familiar.add(pair)
+        return True
 
 
 def reason(row: Any) -> str:

@@ -102,19 +102,25 @@ class SvRules(ProtocolRules):
         """The closed second of each stream, with what its channels measured."""
         numbers = protocol_numbers(piece, self.proto)
         numbers = numbers[piece.messages["kind"][numbers] == WINDOW]
-        rows, owners = piece.messages[numbers], piece.points["message"]
-        lows, highs = np.searchsorted(owners, numbers).tolist(), np.searchsorted(owners, numbers + 1).tolist()
+        rows, owners = piece.messages.take(numbers), np.ascontiguousarray(piece.points["message"])
+        lows = np.searchsorted(owners, numbers)
+        sizes = np.searchsorted(owners, numbers + 1) - lows
+        highs = np.cumsum(sizes)
+        points = piece.points.take(np.repeat(lows - highs + sizes, sizes) + np.arange(sizes.sum()))
+        # one (channel, RMS) for each value, None where it is none
+        told = zip(*(points[name].tolist() for name in ("kind", "point", "value")), strict=True)
+        measured = [(at, rms) if kind == POINT_RMS and rms == rms else None for kind, at, rms in told]
+        ends = highs.tolist()
         columns = (rows[name].tolist() for name in ("conv", "aux", "count", "value"))
         for at, (conv, rate, samples, hertz) in enumerate(zip(*columns, strict=True)):
             row = rows[at]
             stream = self._streams.get(conv) or self._streams.put(conv, _Stream())
             self._rate(row, stream, float(rate), samples)
-            points = piece.points[lows[at] : highs[at]]
-            measured = zip(*(points[name].tolist() for name in ("kind", "point", "value")), strict=True)
-            now = {channel: rms for kind, channel, rms in measured if kind == POINT_RMS and rms == rms}
+            now = dict(filter(None, measured[ends[at - 1] if at else 0 : ends[at]]))
+            most = max(now.values(), default=0.0)
             self._frozen(row, stream, now)
-            self._dead(row, stream, now)
-            self._frequency(row, stream, hertz, max(now.values(), default=0.0))
+            self._dead(row, stream, now, most)
+            self._frequency(row, stream, hertz, most)
             stream.rms = now
             stream.seconds += 1
 
@@ -217,9 +223,9 @@ class SvRules(ProtocolRules):
                 text = f"{name} repeats the same waveform for {FEW} s (RMS {value:.6g}); it was alive before"
                 self.say(FROZEN, one(row), text, "a measured value moves", "it stands still", group=name)
 
-    def _dead(self, row: Any, stream: _Stream, now: dict[int, float]) -> None:
+    def _dead(self, row: Any, stream: _Stream, now: dict[int, float], most: float) -> None:
         """Every channel of a stream fell to nothing at once."""
-        most, before = max(now.values(), default=0.0), max(stream.rms.values(), default=0.0)
+        before = max(stream.rms.values(), default=0.0)
         if before > 0 and now and most < DEAD * before:
             text = f"all channels of {self.point(row)} fell to zero within a second"
             self.say(NOTHING, one(row), text, f"RMS near {before:.4g}", f"{most:.4g}", group=self.point(row))

@@ -9,6 +9,7 @@ import numpy as np
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
+from detectors.detector import Holding
 from detectors.groups import Lens
 from grid_profiles.loader import load_registry
 from grid_profiles.vocabulary import ANY_POINT, MESSAGE, POINT, Role
@@ -107,7 +108,8 @@ class Bench:
     ) -> list[Finding]:
         """Everything the rules find in these rows."""
         rules = self.rule(Lens(self.names), baseline)
-        return [found for piece in self.slices(rows, until, points) for found in rules.detect(piece)]
+        found = [one for piece in self.slices(rows, until, points) for one in rules.detect(piece)]
+        return found + rules.rest() if isinstance(rules, Holding) else found
 
     def said(
         self,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from detectors.base import Level
 from detectors.baseline import Baseline
-from detectors.detector import Detector
+from detectors.detector import Detector, Holding
 from detectors.groups import Lens
 from sensor.engines import open_engine
 from sensor.pipeline import learn
@@ -41,6 +41,6 @@ def said(
     f.write_pcap(path, sorted(frames))
     decoded = open_engine([path], "native")
     made = rule(Lens(decoded.names), baseline)
-    return [
-        (found.rule, found.level) for piece in Slicer(length).run(decoded) for found in made.detect(piece)
-    ]
+    found = [one for piece in Slicer(length).run(decoded) for one in made.detect(piece)]
+    rest = made.rest() if isinstance(made, Holding) else []
+    return [(one.rule, one.level) for one in found + rest]

@@ -10,7 +10,7 @@ from row_bench import Bench, C, S
 
 from detectors.base import Level
 from detectors.rules.dnp3 import Dnp3Rules
-from grid_profiles.vocabulary import Flag
+from grid_profiles.vocabulary import POINT, Flag
 
 ALARM, WARNING, NOTICE, INFO = Level.ALARM, Level.WARNING, Level.NOTICE, Level.INFO
 CROB = "0x0c01/5"
@@ -86,7 +86,7 @@ def broken(b: Line) -> dict[str, tuple[Rows, tuple[str, Level]]]:
             [*polls(), ask(6, 5, 5, point=CROB), answer(6.1, 5), ask(8, 6, 6, point=CROB)],
             ("dnp3-no-answer", NOTICE),
         ),
-        "clock": ([*polls(), ask(6, 2, 6, point="0x3201/0")], ("dnp3-time", NOTICE)),
+        "silenced in the midst": ([*polls(80), ask(90, 21, 0)], ("dnp3-unsolicited-off", WARNING)),
     }  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def kept(b: Line) -> dict[str, Rows]:
         "broadcast of a read": [ask(1, 1, 1, flags=int(Flag.BROADCAST))],
         "a response of several fragments": [ask(1, 1, 3), *[answer(1 + n / 10, 3 + n) for n in range(4)]],
         "unsolicited runs by itself": [*polls(), b.row(6, 130, S, sub="outstation 4", seq=13, cause=0)],
-        "clock that was asked for": [*polls(iin=0x1000), ask(6, 2, 6, point="0x3201/0")],
+        "silenced after a restart": [*polls(80, iin=0x8000), ask(81, 21, 0), ask(82, 20, 1)],
         "asked again, as nobody answered": [*polls(20), ask(21, 1, 4), ask(26, 1, 4), answer(26.1, 4)],
         "a master that counts otherwise": [
             row for n in range(40) for row in (ask(n, 1, n * 7 % 16), answer(n + 0.1, n * 7 % 16))
@@ -164,3 +164,29 @@ def test_controls_without_answer_that_learning_knew() -> None:
     assert bench.said(rows, baseline=bench.learned(learned)) == []
     waits = bench.learned([*bench.polls(), bench.ask(6, 5, 5, point=CROB)])
     assert bench.said([bench.ask(2, 6, 2, point=CROB)], baseline=waits) == [("dnp3-no-answer", NOTICE)]
+
+
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize(
+    ("offsets", "levels"),
+    [
+        ((0.3, -0.2), []),  # the capture's own time
+        ((7_200.4, 7_200.1), []),  # local time, which should not be but is
+        ((0.0, 3_600.2), []),  # summer time
+        ((312.0,), [NOTICE]),  # beside any zone; the capture's clock may be the wrong one
+        ((312.0, 312.5), [NOTICE]),  # and again
+        ((0.0, 312.0), [WARNING]),
+        ((0.0, -DAY), [WARNING]),
+        ((-DAY,), [WARNING]),
+    ],
+)
+def test_the_time_that_a_master_sets(offsets: tuple[float, ...], levels: list[Level]) -> None:
+    bench = Line()
+    rows = [bench.ask(100 * n, 2, n, point="0x3201/0") for n in range(len(offsets))]
+    points = np.zeros(len(rows), POINT)
+    for n, offset in enumerate(offsets):
+        points[n]["ts"], points[n]["message"], points[n]["proto"] = rows[n]["ts"], n, bench.proto
+        points[n]["kind"], points[n]["value"] = 0x3201, int(rows[n]["ts"]) / 1e9 + offset
+    assert bench.said(rows, points=points) == [("dnp3-time", level) for level in levels]

@@ -346,6 +346,32 @@ def test_an_unsound_burst_explains_nothing(gaps: tuple[float, ...], state: int) 
     assert not station.finding("rate", Level.NOTICE, 6.0, one).event
 
 
+def test_a_publisher_that_begins_a_state_at_one_makes_a_burst() -> None:
+    station, one, _ = publishers()
+    rows = burst(one, 5.0, (0.004, 0.008, 0.016))
+    for row in rows[1:]:
+        row["seq"] += 1
+    station.until(6, rows)
+    assert station.finding("rate", Level.NOTICE, 5.6, one).event
+
+
+def test_one_lost_frame_explains_its_window_and_a_second_one_nothing() -> None:
+    station, one, two = publishers()
+    station.until(6, [goose(one, 1, 7, 40), goose(one, 3, 7, 42)])
+    assert station.finding("goose-gap", Level.NOTICE, 3.0, one, detector="goose").event
+    assert station.finding("behaviour-knn", Level.NOTICE, 5.0, one, detector="behaviour").event
+    assert not station.finding("behaviour-knn", Level.WARNING, 5.0, one, detector="behaviour").event
+    assert not station.finding("goose-gap", Level.NOTICE, 3.0, two, detector="goose").event
+    station.until(60, [goose(one, 40, 7, 43), goose(one, 42, 7, 45)])
+    assert not station.finding("goose-gap", Level.NOTICE, 42.0, one, detector="goose").event
+
+
+def test_many_frames_missing_at_once_are_no_lost_frame() -> None:
+    station, one, _ = publishers()
+    station.until(6, [goose(one, 1, 7, 40), goose(one, 3, 7, 47)])
+    assert not station.finding("goose-gap", Level.NOTICE, 3.0, one, detector="goose").event
+
+
 def test_no_event_explains_more_than_a_warning_nor_any_word_of_command() -> None:
     loud = {rule for sort in EXPLAINS.values() for rule, level in sort.rules.items() if level > Level.WARNING}
     assert not loud

@@ -49,6 +49,13 @@ def beat(
     return [goose(n * step, state, first + n) for n in range(count)]
 
 
+def quiet(first: int, last: int) -> list[f.Stamped]:
+    """Another block beats each second while this one is silent."""
+    return [
+        (ts, frame.replace(b"gcb1", b"gcb2")) for ts, frame in (goose(n, 1, n) for n in range(first, last))
+    ]
+
+
 BROKEN = {
     "second publisher": ([*beat(3), goose(2.5, 5, 4, OTHER)], ("goose-second-publisher", ALARM)),
     "state goes back": ([*beat(3), goose(3, 4, 9)], ("goose-replay", ALARM)),
@@ -59,7 +66,9 @@ BROKEN = {
     "sequence skips": ([*beat(3), goose(3, 5, 7)], ("goose-gap", NOTICE)),
     "change without its first frames": ([*beat(3), goose(3, 6, 4, changed=3)], ("goose-gap", NOTICE)),
     "restart": ([*beat(3), goose(3, 1, 1, changed=3)], ("goose-restart", NOTICE)),
-    "late frame": ([*beat(3), goose(4.5, 5, 4)], ("goose-expired", WARNING)),
+    "late frame": ([*beat(3), goose(4.5, 5, 4)], ("goose-expired", Level.INFO)),
+    "very late frame": ([*beat(3), goose(6.5, 5, 4)], ("goose-expired", WARNING)),
+    "one frame lost": ([*beat(3), goose(4, 5, 5)], ("goose-gap", Level.INFO)),
     "moved time of change": ([*beat(3), goose(3, 5, 4, changed=2)], ("goose-time", WARNING)),
     "simulation": ([*beat(3), goose(3, 5, 4, simulation=True)], ("goose-test", WARNING)),
     "ndsCom": ([*beat(3), goose(3, 5, 4, incomplete=True)], ("goose-commissioning", NOTICE)),
@@ -112,6 +121,27 @@ def test_configuration_and_publisher_are_held_against_learning(tmp_path: Path) -
     foreign = [goose(n, 5, n, OTHER) for n in range(3)]
     assert ("goose-second-publisher", ALARM) in said(tmp_path / "y.pcap", GooseRules, foreign, baseline)
     assert said(tmp_path / "z.pcap", GooseRules, beat(5), baseline) == []
+
+
+def test_a_restart_at_the_first_state_is_no_replay(tmp_path: Path) -> None:
+    silent = [*beat(20, state=1), *quiet(20, 45)]
+    told = {rule for rule, _ in said(tmp_path / "x.pcap", GooseRules, [*silent, goose(45, 1, 0, changed=45)])}
+    assert told == {"goose-expired", "goose-restart"}
+    old = {rule for rule, _ in said(tmp_path / "y.pcap", GooseRules, [*silent, goose(45, 1, 1)])}
+    assert old == {"goose-expired", "goose-replay"}
+
+
+def test_a_second_lost_frame_within_minutes_is_told(tmp_path: Path) -> None:
+    rows = [*beat(3), goose(4, 5, 5), goose(5, 5, 6), goose(7, 5, 8)]
+    gaps = [level for rule, level in said(tmp_path / "x.pcap", GooseRules, rows) if rule == "goose-gap"]
+    assert gaps == [Level.INFO, NOTICE]
+
+
+def test_a_stranger_heard_first_does_not_take_the_place_of_the_publisher(tmp_path: Path) -> None:
+    baseline = learned(tmp_path / "learn.pcap", beat(20))
+    rows = [goose(0, 5, 1, OTHER), goose(0.1, 5, 8), goose(1, 5, 2, OTHER), goose(1.1, 5, 9)]
+    found = said(tmp_path / "x.pcap", GooseRules, rows, baseline)
+    assert found == [("goose-second-publisher", ALARM)] * 2
 
 
 def test_an_ied_that_always_moves_its_time_of_change_is_a_habit(tmp_path: Path) -> None:

@@ -47,6 +47,10 @@ def broken(b: Publisher) -> dict[str, tuple[Rows, tuple[str, Level]]]:
         "an old time": ([*prompt, *b.burst(19, 8, changed=6.0)], ("goose-clock", NOTICE)),
         "no time to live": ([*b.beat(0, 3), *b.beat(3, 4, aux=0)], ("goose-lifetime", WARNING)),
         "long to live": ([*b.beat(0, 3), *b.beat(3, 4, aux=60_000)], ("goose-lifetime", WARNING)),
+        "longer to live than it kept to": (
+            [*b.beat(0, 20), *b.beat(20, 24, aux=5000)],
+            ("goose-lifetime", WARNING),
+        ),
         "a slow burst": ([*prompts, *b.burst(40, 16, first=0.8)], ("goose-schedule", NOTICE)),
         "another VLAN": ([*b.beat(0, 3), *b.beat(3, 6, vlan=7)], ("goose-address", WARNING)),
         "another APPID": ([*b.beat(0, 3), *b.beat(3, 6, port=0x3002)], ("goose-address", WARNING)),

@@ -63,6 +63,13 @@ def test_a_time_that_steps_and_comes_back() -> None:
     assert b.levels(rows) == [WARNING, INFO]
 
 
+def test_a_first_command_where_learning_knows_clocks_that_fit() -> None:
+    b = Clocks()
+    fits, odd = b.learned(b.every(5, 0.2, HOUR, 0.1)), b.learned(b.every(5, 0.2, 123.4))
+    for known, level in ((fits, NOTICE), (odd, INFO), (None, INFO)):
+        assert b.levels(b.every(5, 2_833.0), baseline=known) == [level]
+
+
 ZONES = [0.0, HOUR, -12 * HOUR, 14 * HOUR, 5.5 * HOUR, -3.5 * HOUR + 0.3, 5.75 * HOUR]
 
 

@@ -168,3 +168,24 @@ def test_scans() -> None:
     sweep = [bench.u(1 + n / 10, TEST, dst=f"10.0.0.{n}", stream=n) for n in range(20, 30)]
     assert bench.said(sweep, baseline=baseline) == [("iec104-sweep", WARNING)]
     assert bench.said(sweep, baseline=bench.learned(sweep)) == []
+
+
+def test_who_selected_while_learning_is_known_from_the_first_command_on() -> None:
+    bench = Link()
+    selects = bench.learned([*bench.switched(3), *bench.switched(9)])
+    assert bench.said([bench.order(1, False)], baseline=selects) == [("iec104-unselected", WARNING)]
+    assert bench.said(bench.switched(1), baseline=selects) == []
+    direct = bench.learned([*bench.switched(3), *[bench.order(9 + n, False) for n in range(4)]])
+    assert bench.said([bench.order(1, False)], baseline=direct) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "every", "points", "told"), [(10, 0.2, 1, 1), (10, 2.0, 1, 0), (10, 0.2, 5, 0), (4, 0.2, 1, 0)]
+)
+def test_one_system_command_over_and_over(count: int, every: float, points: int, told: int) -> None:
+    bench = Link()
+    rows = [
+        bench.row(1 + n * every, 100, C, cause=6, point=(1 + n % points) << 24, flags=MIDDLE)
+        for n in range(count)
+    ]
+    assert bench.said(rows) == told * [("iec104-storm", WARNING)]

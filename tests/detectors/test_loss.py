@@ -65,7 +65,7 @@ CASES = {
         ("goose-state-jump", NOTICE, "visibility"),
     ),
     "far jump": ([*beat(3), goose(3, 900, 0, changed=3)], {3: 999}, ("goose-state-jump", ALARM, "attack")),
-    "late": ([*beat(3), goose(4.5, 5, 4)], {3: 4}, ("goose-expired", NOTICE, "visibility")),
+    "late": ([*beat(3), goose(8, 5, 4)], {3: 9}, ("goose-expired", NOTICE, "visibility")),
     "replay": ([*beat(3), goose(3, 5, 2)], {3: 99}, ("goose-replay", ALARM, "attack")),
 }
 

@@ -50,6 +50,11 @@ def broken(b: Client) -> dict[str, tuple[Rows, tuple[str, Level]]]:
             [ask(1, 5, f"{POS}$SBOw"), ask(2, 5, f"{POS}$Oper", src="10.0.0.66")],
             ("mms-select-stolen", ALARM),
         ),
+        "mode": ([ask(1, 5, "IED1LD0/LLN0$CO$Mod$Oper", value=5.0)], ("mms-mode", WARNING)),
+        "a number used again": (
+            [ask(n, 4, "IED1LD0/MMXU1$MX$TotW", seq=n if n < 40 else 20) for n in range(1, 41)],
+            ("mms-invoke-order", WARNING),
+        ),
         "settings": ([ask(1, 5, "IED1PROT/PTOC1$SE$StrVal$setMag$f")], ("mms-settings", WARNING)),
         "reports off": ([ask(1, 5, RCB, value=0.0), *b.silence(2, 70)], ("mms-reports-off", WARNING)),
         "refusals": ([b.refuse(1 + n / 10) for n in range(5)], ("mms-refused", WARNING)),
@@ -71,6 +76,12 @@ def kept(b: Client) -> dict[str, Rows]:
             *b.switched(1),
             ask(9, 5, f"{POS}$SBOw", src="10.0.0.66"),
             ask(9.5, 5, f"{POS}$Oper", src="10.0.0.66"),
+        ],
+        "numbers of a client that does not count": [
+            ask(n, 4, "IED1LD0/MMXU1$MX$TotW", seq=n % 5) for n in range(1, 60)
+        ],
+        "numbers begin again": [
+            ask(n, 4, "IED1LD0/MMXU1$MX$TotW", seq=n if n < 40 else n - 40) for n in range(1, 60)
         ],
         "reports set up": [ask(1, 5, RCB, value=0.0), ask(3, 5, RCB, value=1.0), *b.silence(4, 70)],
         "a few access errors": [b.refuse(1 + n / 10) for n in range(4)],

@@ -33,7 +33,14 @@ def polls(count: int, answered: bool = True, step: float = 0.5) -> list[tuple[fl
 LATER = (21.0, "?", 99, READ)
 REFUSAL = [(2, "?", 9, READ), (2.1, "!", 9, f.mb_exception(3, 2))]
 
+BUSY = [
+    step
+    for n in range(3)
+    for step in ((2 + n, "?", 9 + n, READ), (2.1 + n, "!", 9 + n, f.mb_exception(3, 6)))
+]
+
 BROKEN = {
+    "busy all the time": (talk(*BUSY), ("modbus-exception", NOTICE)),
     "exception": (talk(*REFUSAL), ("modbus-exception", NOTICE)),
     "answer to nobody": (
         talk((1, "?", 1, READ), (1.1, "!", 1, ANSWER), (2, "!", 77, ANSWER)),
@@ -113,3 +120,13 @@ def test_a_stranger_that_writes_behind_a_known_writer_is_seen(tmp_path: Path) ->
     baseline = learned(tmp_path / "learn.pcap", talk(*write))
     both = [*talk(*write), *talk(*forged, client="10.0.0.66")]
     assert said(tmp_path / "x.pcap", ModbusRules, both, baseline) == [("modbus-writer", ALARM)]
+
+
+def test_a_device_that_is_busy_once_is_no_news(tmp_path: Path) -> None:
+    assert said(tmp_path / "a.pcap", ModbusRules, talk(*BUSY[:2])) == [("modbus-exception", INFO)]
+
+
+def test_an_answer_whose_request_was_not_captured(tmp_path: Path) -> None:
+    frames = talk(*polls(6))
+    lost = [frame for n, frame in enumerate(frames) if n != 7]  # the third request, after the handshake
+    assert said(tmp_path / "a.pcap", ModbusRules, lost) == [("modbus-unpaired", INFO)]

@@ -8,7 +8,7 @@ import pytest
 from synthetic import CLASSES, GOOSE, IEC104, TCP, FakeNames, message, piece
 
 from detectors.allowlist import Allowlist
-from detectors.base import Finding, Level
+from detectors.base import Conversation, Finding, Level
 from detectors.baseline import Baseline
 from detectors.compare import merge
 from detectors.groups import ConvKey, Lens
@@ -104,7 +104,7 @@ def test_it_is_the_time_without_news_that_counts_not_the_time_learned() -> None:
 
 def test_a_host_that_never_commanded_stays_a_warning_once() -> None:
     first, second = told(made(SHORT), {}, {"server": 3})
-    assert (first.level, second.level) == (Level.WARNING, Level.NOTICE)
+    assert (first.level, second.level) == (Level.WARNING, Level.INFO)
     assert "needed" in first.summary
     assert levels(told(made(LONG), {}, {"server": 3})) == 2 * [("new-command", Level.ALARM)]
 
@@ -118,7 +118,38 @@ def test_a_new_command_of_a_control_room_is_a_notice_at_first() -> None:
 
 def test_commands_to_many_within_a_minute_are_a_sweep_however_short_learning_was() -> None:
     found = told(made(SHORT, COMMANDS), *({"server": server} for server in range(3, 8)))
-    assert [finding.level for finding in found] == 3 * [Level.NOTICE] + 2 * [Level.ALARM]
+    assert [finding.level for finding in found] == [Level.NOTICE] + 2 * [Level.INFO] + 2 * [Level.ALARM]
+
+
+def test_who_commands_two_stations_so_commands_a_third() -> None:
+    both = (COMMANDS, (link(3), int(Role.CLIENT), SWITCH, 0.0))
+    assert levels(told(made(SHORT, *both), {"server": 4})) == [("new-command", Level.INFO)]
+    assert levels(told(made(LONG, *both), {"server": 4})) == [("new-command", Level.ALARM)]
+
+
+def test_who_has_no_address_yet_is_no_stranger() -> None:
+    cases = (
+        ("0.0.0.0", LONG, Level.INFO),
+        ("10.0.0.66", LONG, Level.NOTICE),
+        ("10.0.0.66", SHORT, Level.INFO),
+    )
+    for address, learned_s, level in cases:
+        names = FakeNames()
+        lists = Allowlist(made(learned_s), Lens(names))
+        names.conversations.append(Conversation("dhcp", address, "255.255.255.255", 67, ""))
+        row = message(0.5, proto=IEC104, conv=0, src=66, dst=9, role=Role.CLIENT, kind=1)
+        assert [one.level for one in lists.detect(piece([row]))] == [level]
+
+
+def test_a_stranger_who_asks_around_is_told_once_an_hour() -> None:
+    names = FakeNames()
+    lists = Allowlist(made(LONG), Lens(names))
+    names.conversations.append(Conversation("dhcp", "10.0.0.66", "255.255.255.255", 67, ""))
+    found = []
+    for second in (0, 900, 1800, 3700):
+        row = message(second + 0.5, proto=IEC104, conv=0, src=66, dst=9, role=Role.CLIENT, kind=1)
+        found += [one.level for one in lists.detect(piece([row], second))]
+    assert found == [Level.NOTICE, Level.INFO, Level.INFO, Level.NOTICE]
 
 
 @pytest.mark.parametrize("learned_s", [SHORT, LONG])
@@ -134,8 +165,8 @@ def test_restarts_and_strangers_are_never_lowered(learned_s: float) -> None:
     [
         ({"point 1": 1, "point 2": 2}, Level.INFO, Level.WARNING),  # half of the commands went to new objects
         ({"point 1": 30}, Level.INFO, Level.ALARM),  # one in thirty may, after five minutes
-        ({"point 1": 80}, Level.WARNING, Level.ALARM),
-        ({"point 1": 800}, Level.ALARM, Level.ALARM),
+        ({"point 1": 80}, Level.NOTICE, Level.ALARM),
+        ({"point 1": 800}, Level.NOTICE, Level.ALARM),  # an output written twice a second says no more
     ],
 )
 def test_objects_never_commanded(points: dict[str, int], level: Level, swept: Level) -> None:

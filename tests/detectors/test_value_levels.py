@@ -43,7 +43,7 @@ def piece(second: int, *values: tuple[int, float]) -> Slice:
 
 
 def run(values: Values, *pieces: Slice) -> list[Finding]:
-    return [finding for one in pieces for finding in values.detect(one)]
+    return [finding for one in pieces for finding in values.detect(one)] + values.rest()
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,92 @@ def readings(*pieces: Slice) -> set[Reading]:
     return {finding.reading for finding in run(values, *pieces)}
 
 
+def switched(second: int, kind: int, cause: int, role: int) -> Slice:
+    """A state report of the outstation, or a command to it."""
+    ends = {"src": 2, "dst": 1} if role == Role.SERVER else {"src": 1, "dst": 2}
+    row = message(second + 0.1, proto=IEC104, conv=0, role=role, kind=kind, cause=cause, **ends)
+    start = START + second * SECOND
+    return Slice(start, start + SECOND, np.array([row]), np.zeros(0, POINT), packets=1)
+
+
+@pytest.mark.parametrize(
+    ("other", "level"),
+    [
+        (switched(3, 31, 3, Role.SERVER), Level.INFO),  # a breaker is told right after
+        (switched(1, 45, 6, Role.CLIENT), Level.INFO),  # or was commanded just before
+        (switched(3, 31, 20, Role.SERVER), Level.WARNING),  # interrogated: it may have stood so for long
+        (switched(30, 31, 3, Role.SERVER), Level.WARNING),  # long after
+    ],
+)
+def test_what_a_feeder_shows_when_it_is_switched_off_is_no_news(other: Slice, level: Level) -> None:
+    band = Limits(600.0, 1_400.0, 50.0, (900.0, 1_100.0), False, step=5.0, period=10.0)
+    pieces = [piece(1, (1, 1_000)), piece(2, (1, 0)), other]
+    (found,) = run(made(point_1=band), *sorted(pieces, key=lambda one: one.start))
+    assert (found.rule, found.level) == ("out-of-range", level)
+    assert ("a state of its device changed" in found.summary) == (level == Level.INFO)
+
+
+def test_what_is_absurd_is_told_at_once_whatever_switched() -> None:
+    values = made(point_1=QUANTITY)
+    found = run(values, piece(0, (1, 30)), switched(1, 31, 3, Role.SERVER), piece(2, (1, 900)))
+    assert [one.level for one in found] == [Level.WARNING]
+
+
+def test_it_stays_explained_for_as_long_as_the_value_stays_outside() -> None:
+    band = Limits(600.0, 1_400.0, 50.0, (900.0, 1_100.0), False, step=5.0, period=10.0)
+    off = [piece(n, (1, 2)) for n in range(2, 60, 4)]
+    found = run(made(point_1=band), piece(0, (1, 1_000)), switched(1, 31, 3, Role.SERVER), *off)
+    assert {one.level for one in found} == {Level.INFO}
+    assert len(found) == len(off)
+
+
+def test_a_finding_that_waits_is_told_at_the_end_and_once() -> None:
+    values = made(point_1=QUANTITY)
+    assert values.detect(piece(0, (1, 45))) == []
+    assert [one.rule for one in values.detect(piece(6, (1, 20)))] == ["out-of-range"]
+    assert values.rest() == []
+
+
+COUNTER = Limits(float("-inf"), float("inf"), 100.0, (0.0, 100.0), False, 1.0, 10.0, counter=True)
+
+
+@pytest.mark.parametrize(
+    ("steps", "rules"),
+    [
+        ((500, 501, 502), []),
+        ((500, 440, 441), ["counter-back"]),  # answers of a minute ago
+        ((65_000, 3, 4), []),  # it began again
+    ],
+)
+def test_a_counter_that_goes_back(steps: tuple[float, ...], rules: list[str]) -> None:
+    found = run(made(point_1=COUNTER), *(piece(n, (1, value)) for n, value in enumerate(steps)))
+    assert [(one.rule, one.level) for one in found] == [(rule, Level.NOTICE) for rule in rules]
+
+
+def learned(values: list[float]) -> Values:
+    """Judges what was learned from one value every ten seconds."""
+    names = FakeNames()
+    names.conv("iec104", 1, 2)
+    learner, baseline = ValueLearner(Lens(names)), Baseline(params={"learned_s": 10.0 * len(values)})
+    for n, value in enumerate(values):
+        learner.learn(piece(10 * n, (1, value)))
+    learner.finish(baseline)
+    return Values(baseline, Lens(names), Budget())
+
+
+def test_what_is_out_of_all_proportion_to_a_few_values() -> None:
+    setpoints = [55.0, 60.0, 57.0, 62.0, 58.0]
+    assert [one.rule for one in run(learned(setpoints), piece(0, (1, 9_000.0)))] == ["out-of-range"]
+    assert run(learned(setpoints), piece(0, (1, 90.0))) == []
+    assert run(learned(setpoints[:4]), piece(0, (1, 9_000.0))) == []  # too few to say anything
+
+
+def test_what_only_rose_while_learning_is_a_counter() -> None:
+    rising = learned([float(n) for n in range(60)])
+    assert [one.rule for one in run(rising, piece(0, (1, 80.0)), piece(1, (1, 70.0)))] == ["counter-back"]
+    assert run(learned([n + 0.5 for n in range(60)]), piece(0, (1, 80.0)), piece(1, (1, 70.0))) == []
+
+
 NORMAL: tuple[Any, ...] = ((1, 20), (2, 20), (3, 1))
 
 
@@ -84,7 +170,7 @@ def test_a_state_that_changes_with_them_makes_it_a_fault() -> None:
 
 def test_what_stays_outside_is_held_for_three_periods() -> None:
     found = run(made(point_1=QUANTITY), piece(0, (1, 50)), piece(20, (1, 50)))
-    assert [finding.hold for finding in found] == [30.0, 30.0]
+    assert [finding.hold for finding in found] == [40.0, 40.0]  # and for the time that it waits
 
 
 def test_a_constant_that_moves_reads_as_operation() -> None:
@@ -99,23 +185,12 @@ def test_a_constant_of_minutes_is_no_promise() -> None:
         assert ("needed" in found.summary) == (level == Level.INFO)
 
 
-@pytest.mark.parametrize(
-    ("kind", "before", "level"),
-    [
-        (1, 5.0, Level.INFO),  # told with a new state number
-        (2, 6.0, Level.INFO),  # and said again
-        (2, 5.0, Level.NOTICE),  # another value in what pretends to be a repetition
-    ],
-)
 @pytest.mark.parametrize("learned", [60.0, DAY])
-def test_a_goose_dataset_exists_to_tell_changes(
-    kind: int, before: float, level: Level, learned: float
-) -> None:
-    pieces = [piece(0, (1, before)), piece(1, (1, 6.0))]
-    pieces[1].messages["kind"] = kind
+def test_a_goose_dataset_exists_to_tell_changes(learned: float) -> None:
+    pieces = [piece(0, (1, 5.0)), piece(1, (1, 6.0))]
     for one in pieces:
         one.points["proto"] = GOOSE
-    assert run(made(point_1=replace(CONSTANT, learned=learned)), *pieces)[-1].level == level
+    assert run(made(point_1=replace(CONSTANT, learned=learned)), *pieces)[-1].level == Level.INFO
 
 
 @pytest.mark.parametrize(

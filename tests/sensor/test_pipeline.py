@@ -15,13 +15,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "detectors"))
 
 from synthetic import IEC104, SECOND, START, TCP, FakeNames, i_frame, message, messages, s_frame
 
-from detectors.base import Alert
+from detectors.base import Alert, Slice
 from detectors.baseline import Baseline
 from detectors.behaviour import MODELS, Behaviour
 from detectors.groups import Lens
-from grid_profiles.vocabulary import POINT, Role
+from grid_profiles.vocabulary import MESSAGE, POINT, Role
 from sensor.messages import MessageBatch
-from sensor.pipeline import Detection, LearnOptions, budget_of, detect, learn
+from sensor.pipeline import MAX_BURST, Detection, LearnOptions, budget_of, bursts, detect, learn
 
 
 def traffic(names: FakeNames, seconds: int, start: float = 0.0, stream: int = 0) -> list[Any]:
@@ -114,6 +114,30 @@ def test_batches_change_nothing(learned: Baseline, size: int) -> None:
     two = detect(chopped(other, size), parts, learned)
     assert [asdict(alert) for alert in one.alerts] == [asdict(alert) for alert in two.alerts]
     assert [asdict(incident) for incident in one.incidents] == [asdict(i) for i in two.incidents]
+
+
+def test_slices_judged_together_and_one_by_one_say_the_same(
+    learned: Baseline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, alone = FakeNames(), FakeNames()
+    one = detect([batch(attack(traffic(together, 300, 90_000), together))], together, learned)
+    monkeypatch.setattr("sensor.pipeline.MAX_BURST", 0)
+    two = detect([batch(attack(traffic(alone, 300, 90_000), alone))], alone, learned)
+    assert one.alerts
+    assert [asdict(alert) for alert in one.alerts] == [asdict(alert) for alert in two.alerts]
+    assert one.margins == two.margins
+
+
+def test_slices_of_one_window_are_judged_together_unless_there_are_many_rows() -> None:
+    def piece(second: int, rows: int) -> Slice:
+        return Slice(second * SECOND, (second + 2) * SECOND, np.zeros(rows, MESSAGE), np.zeros(0, POINT))
+
+    sparse = [piece(second, 3) for second in range(0, 24, 2)]
+    assert [len(burst) for burst in bursts(sparse)] == [5, 5, 2]
+    dense = [piece(0, 3), piece(2, MAX_BURST + 1), piece(4, MAX_BURST), piece(6, 1), piece(8, 0)]
+    assert [[len(one.messages) for one in burst] for burst in bursts(dense)] == [
+        [3], [MAX_BURST + 1], [MAX_BURST], [1, 0]
+    ]  # fmt: skip
 
 
 def attack(rows: list[Any], names: FakeNames) -> list[Any]:
