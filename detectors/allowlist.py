@@ -178,7 +178,7 @@ class Allowlist:
 
     def _see_openings(self, piece: Slice) -> None:
         rows = protocol_rows(piece, self._tcp)
-        for row in rows[rows["kind"] == SYN][:MAX_JUDGED]:
+        for row in rows.compress(rows["kind"] == SYN)[:MAX_JUDGED]:
             key = self.lens.conv(int(row["conv"]))[1:4]
             if key in self._opened or len(self._opened) < MAX_KINDS:
                 self._opened[key] = int(row["ts"])

@@ -53,7 +53,7 @@ class MmsLife:
         rows = protocol_rows(piece, self._proto)
         if not len(rows):
             return
-        for row in rows[rows["kind"] == INITIATE][:MAX_STREAMS]:
+        for row in rows.compress(rows["kind"] == INITIATE)[:MAX_STREAMS]:
             self._opened.put(int(row["stream"]), int(row["ts"]))
 
     def ordinary(self, rows: npt.NDArray[Any]) -> bool:

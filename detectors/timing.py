@@ -346,7 +346,7 @@ class Timing:
     def _see_ends(self, piece: Slice) -> None:
         """When connections ended: a client without one is silent until it has opened the next."""
         rows = protocol_rows(piece, self._tcp)
-        for row in rows[(rows["kind"] == FIN) | (rows["kind"] == RST)][: 2 * MAX_ENDS]:
+        for row in rows.compress((rows["kind"] == FIN) | (rows["kind"] == RST))[: 2 * MAX_ENDS]:
             key = self.lens.conv(int(row["conv"]))[1:4]
             if key in self._ends or len(self._ends) < MAX_ENDS:
                 self._ends[key] = max(int(row["ts"]), self._ends.get(key, 0))

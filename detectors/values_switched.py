@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from detectors.base import Slice
 from detectors.groups import KIND_BITS, REPEATED, SECOND, Lens, among
-from detectors.rules.common import Bounded
+from detectors.rules.common import Bounded, protocol_columns
 from grid_profiles.vocabulary import KindClass, Role
 
 BEFORE: Final = 10 * SECOND
@@ -49,26 +49,28 @@ class Switched:
         if not len(messages):
             return
         if self._iec104 >= 0:
-            told = (messages["proto"] == self._iec104) & (messages["role"] == Role.SERVER)
+            columns = protocol_columns(piece, self._iec104)
+            told = (columns["role"] == Role.SERVER) & among(columns["kind"], IEC104_STATES)
             if told.any():
-                told &= among(messages["kind"], IEC104_STATES) & among(messages["cause"], SPONTANEOUS)
-                self._devices(messages[told], "src")
-        self._commands(messages[messages["role"] == Role.CLIENT])
+                self._devices(columns.rows(told & among(columns["cause"], SPONTANEOUS)), "src")
+        self._commands(piece)
         points = piece.points
         if self._dnp3 >= 0 and len(points):
-            events = points[(points["proto"] == self._dnp3) & among(points["kind"] >> 8, DNP3_EVENTS)]
-            if len(events):
-                self._devices(messages[np.unique(events["message"])], "src")
+            mine = points["proto"] == self._dnp3
+            if mine.any():
+                events = points["message"][mine & among(points["kind"] >> 8, DNP3_EVENTS)]
+                self._devices(messages.take(np.unique(events)), "src")
 
-    def _commands(self, asked: npt.NDArray[Any]) -> None:
+    def _commands(self, piece: Slice) -> None:
         """Switching commands: whoever sends one, what follows from it is no forged value."""
-        codes = asked["proto"].astype(np.int64) << KIND_BITS | asked["kind"]
-        for code in np.unique(codes).tolist():
+        at = np.flatnonzero(piece.column("role") == Role.CLIENT)
+        codes = piece.column("proto")[at].astype(np.int64) << KIND_BITS | piece.column("kind")[at]
+        for code in sorted(set(codes.tolist())):
             if code not in self._control and len(self._control) < MAX_DEVICES:
                 proto, kind = code >> KIND_BITS, code & ((1 << KIND_BITS) - 1)
                 self._control[code] = self._lens.kind_class(proto, kind) == KindClass.CONTROL
             if self._control.get(code):
-                self._devices(asked[codes == code], "dst", commanded=True)
+                self._devices(piece.messages.take(at[codes == code]), "dst", commanded=True)
 
     def note(self, device: int, ts: int, commanded: bool = False) -> None:
         """A state of a device changed, or was told to, at a time in ns."""
@@ -83,7 +85,7 @@ class Switched:
         return any(ts - BEFORE <= at <= ts + AFTERWARDS for at in table.get(device) or ())
 
     def _devices(self, rows: npt.NDArray[Any], name: str, commanded: bool = False) -> None:
-        rows = rows[rows["flags"] & np.uint32(REPEATED) == 0]
+        rows = rows.compress(rows["flags"] & np.uint32(REPEATED) == 0)
         latest = dict(zip(rows[name].tolist(), rows["ts"].tolist(), strict=True))
         for device, ts in latest.items():
             self.note(device, ts, commanded)

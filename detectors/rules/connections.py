@@ -77,14 +77,14 @@ class ConnectionRules(ProtocolRules):
         for proto in self._protos:
             rows = protocol_rows(piece, proto)
             if len(rows):
-                self._requests(rows[(rows["role"] == Role.CLIENT) & (rows["stream"] >= 0)])
+                self._requests(rows.compress((rows["role"] == Role.CLIENT) & (rows["stream"] >= 0)))
         return found
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Openings of known services, the client's own repetitions left out."""
         if not self.habits.learned:
             return
-        for row in rows[rows["kind"] == SYN][:MAX_SWITCHES]:
+        for row in rows.compress(rows["kind"] == SYN)[:MAX_SWITCHES]:
             key = self.lens.conv(int(row["conv"]))[1:4]
             if key not in self._services or self._usual.get(key, 0.0) >= USUAL:
                 continue

@@ -43,17 +43,20 @@ class GooseDataRules(ProtocolRules):
     def check(self, rows: Rows, piece: Slice) -> None:
         """Values of one slice, each against the one before it."""
         points, numbers = self.lens.points(piece)
-        mine = (points["proto"] == self.proto) & (numbers >= 0)
-        mine[mine] = piece.messages["flags"][points["message"][mine]] & _SKIP == 0
-        if not mine.any():
+        at = np.flatnonzero((points["proto"] == self.proto) & (numbers >= 0))
+        of = points["message"][at]
+        fit = piece.column("flags")[of] & _SKIP == 0
+        if not fit.any():
             return
-        points, numbers = points[mine], numbers[mine]
-        states, seq = (piece.messages[name][points["message"]] for name in ("state", "seq"))
+        if not fit.all():
+            at, of = at[fit], of[fit]
+        numbers = numbers[at]
+        states, seq = (piece.column(name)[of] for name in ("state", "seq"))
         # the first frames of a restarted publisher carry the old stNum 1 again, and say what is now
         states = np.where((states == 1) & (seq <= 1), NOTHING, states)
-        odd = self._changed(points["value"], states, numbers)
+        odd = self._changed(points["value"][at], states, numbers)
         if odd.any():
-            self._tell_all(points[odd], piece)
+            self._tell_all(points.take(at[odd]), piece)
 
     def _changed(self, values: npt.NDArray[Any], states: Ints, numbers: Ints) -> npt.NDArray[np.bool_]:
         """Where a value differs from the one before it of the same stNum; ``numbers`` are in runs."""

@@ -109,7 +109,7 @@ class MmsRules(ProtocolRules):
         asked = rows.compress(((kinds == WRITE) | (kinds == READ)) & client & (rows["point"] > 0))
         for row in thinned(asked.compress(self._telling(asked)), MAX_READ)[0]:
             self._request(row)
-        for mine in grouped(rows[(rows["role"] == Role.CLIENT) & (kinds < RESPONSE)], "stream"):
+        for mine in grouped(rows.compress(client & (kinds < RESPONSE)), "stream"):
             self._numbers(mine)
         rejects = among(kinds, (REJECT, INITIATE_ERROR, CONCLUDE_ERROR))
         self.refusals(REFUSED, self._refused, rows.compress(has(rows, Flag.NEGATIVE) & ~rejects), REFUSALS)

@@ -29,7 +29,7 @@ class ModbusFrameRules(ProtocolRules):
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Requests that share a frame with the one before them on their connection."""
-        asked = rows[rows["role"] == Role.CLIENT]
+        asked = rows.compress(rows["role"] == Role.CLIENT)
         same = np.r_[False, asked["frame"][1:] == asked["frame"][:-1]]
         if not same.any():
             return

@@ -91,9 +91,9 @@ class SvRules(ProtocolRules):
     def check(self, rows: Rows, piece: Slice) -> None:
         """Events one by one, seconds with their points."""
         self._simulated(rows)
-        for row in changes(rows[rows["kind"] == FIRST], "ident")[:MAX_READ]:
+        for row in changes(rows.compress(rows["kind"] == FIRST), "ident")[:MAX_READ]:
             self._foreign(row)
-        events, _ = thinned(rows[rows["kind"] > WINDOW], MAX_READ)
+        events, _ = thinned(rows.compress(rows["kind"] > WINDOW), MAX_READ)
         for row in events:
             self._event(row)
         self._seconds(piece)
