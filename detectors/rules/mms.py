@@ -20,7 +20,7 @@ from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens, among
 from detectors.rules.common import MAX_READ, thinned
-from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has, one
+from detectors.rules.shared import MAX_GROUPS, ProtocolRules, Rows, Rule, grouped, has, one
 from grid_profiles.vocabulary import Flag, Role
 
 NAME: Final = "mms"
@@ -109,8 +109,7 @@ class MmsRules(ProtocolRules):
         asked = rows.compress(((kinds == WRITE) | (kinds == READ)) & client & (rows["point"] > 0))
         for row in thinned(asked.compress(self._telling(asked)), MAX_READ)[0]:
             self._request(row)
-        for mine in grouped(rows.compress(client & (kinds < RESPONSE)), "stream"):
-            self._numbers(mine)
+        self._counted(rows, np.flatnonzero(client & (kinds < RESPONSE)))
         rejects = among(kinds, (REJECT, INITIATE_ERROR, CONCLUDE_ERROR))
         self.refusals(REFUSED, self._refused, rows.compress(has(rows, Flag.NEGATIVE) & ~rejects), REFUSALS)
         self.refusals(REJECTED, self._rejected, rows.compress(rejects), REJECTS, "rejected")
@@ -143,6 +142,21 @@ class MmsRules(ProtocolRules):
             if item.endswith("$RptEna"):
                 self._reporting(row, item)
             self._setting(row, item)
+
+    def _counted(self, rows: Rows, at: npt.NDArray[np.intp]) -> None:
+        """Requests of each connection; those that count on from the one before are taken at once."""
+        numbers: dict[int, list[int]] = {}
+        places: dict[int, list[int]] = {}
+        columns = (values.tolist() for values in (at, rows["stream"][at], rows["seq"][at]))
+        for place, stream, seq in zip(*columns, strict=True):
+            numbers.setdefault(stream, []).append(seq)
+            places.setdefault(stream, []).append(place)
+        for stream in sorted(numbers)[:MAX_GROUPS]:
+            mine, count = numbers[stream], self._counts.get(stream)
+            if count is not None and mine == list(range(count.last + 1, count.last + 1 + len(mine))):
+                count.row, count.last = count.row + len(mine), mine[-1]
+            else:
+                self._numbers(rows.take(places[stream]))
 
     def _numbers(self, rows: Rows) -> None:
         """A client that counts its requests does not use a number again."""
