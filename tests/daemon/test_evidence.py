@@ -29,8 +29,8 @@ from tests.daemon.process import DEMO, ROOT, Daemon, count, query, until, write_
 from tests.live import wire
 
 BAD_DAY = f'[[source]]\ncaptures = ["{DEMO}/bad_day.pcap.gz"]'
-NEEDS_HISTORY = {"silence"}
-"""Verdicts about what did not come for longer than a slice is."""
+NEEDS_HISTORY = {"silence", "goose-expired"}
+"""Verdicts about what did not come for longer than a slice is, or that ask for the minutes before it."""
 
 Start = Callable[..., Daemon]
 live = pytest.mark.skipif(bool(wire.missing()), reason=wire.missing() or "can be tested")
