@@ -51,6 +51,7 @@ class Losses:
     def __init__(self, limit: int = MAX_STRETCHES) -> None:
         self._stretches: deque[tuple[int, int, int]] = deque(maxlen=limit)
         self._unseen: deque[tuple[int, dict[int, int]]] = deque(maxlen=limit)
+        self._counted: tuple[tuple[int, int, int], tuple[int, int]] = ((0, 0, 0), (0, 0))
 
     def see(self, piece: Slice) -> None:
         """Take one slice, before its messages are judged."""
@@ -61,6 +62,8 @@ class Losses:
             lacking = piece.cache["unseen"] = _by_connection(unseen(protocol_rows(piece, _TCP)))
         if lacking:
             self._unseen.append((piece.start, lacking))
+        while self._unseen and self._unseen[0][0] < piece.start - 2 * MINUTE:
+            self._unseen.popleft()
 
     def between(self, first: int, last: int) -> int:
         """Frames lost in the slices that a stretch of time touches (ns, both inclusive)."""
@@ -74,13 +77,16 @@ class Losses:
 
     def lacking(self, last: int) -> tuple[int, int]:
         """(connections, frames at least) that lack acknowledged bytes in the minute before a time in ns."""
-        frames: Counter[int] = Counter()
-        for start, found in reversed(self._unseen):
-            if start < last - MINUTE:
-                break
-            if start <= last:
+        if not self._unseen:
+            return 0, 0
+        near = [one for one in self._unseen if last - MINUTE <= one[0] <= last]
+        key = (near[0][0], near[-1][0], len(near)) if near else (0, 0, 0)
+        if key != self._counted[0]:  # findings come by the slice: one count serves them all
+            frames: Counter[int] = Counter()
+            for _, found in near:
                 frames.update(found)
-        return len(frames), frames.total()
+            self._counted = key, (len(frames), frames.total())
+        return self._counted[1]
 
     def weigh(self, finding: Finding, since: int, missing: int = 1, until: int = 0) -> Finding:
         """Lower a finding that loss alone explains; returns it.

@@ -245,6 +245,7 @@ class Learning:
             self._features.add(window, self.lens)
             self._worst.add(self._margins.close(window.start + WINDOW, self.lens))
         self._margins.push(piece)
+        piece.cache.clear()  # its columns know the slice: only a full collection would free the two
         self._packets += piece.packets
         self._messages += len(piece.messages)
         self._span = [self._span[0] or piece.start, max(self._span[1], piece.end)]
@@ -468,6 +469,7 @@ class Detection:
         if self._margins is not None:
             self._margins.push(piece)
         self.events += self._disturbances.tick(piece.start) + self._states.tick(piece.start)
+        piece.cache.clear()  # its columns know the slice: only a full collection would free the two
         return closed + self._folder.tick(piece.start / SECOND)
 
     def _close(self) -> list[Alert]:
