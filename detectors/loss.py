@@ -59,7 +59,7 @@ class Losses:
             self._stretches.append((piece.start, piece.end, piece.lost))
         lacking = piece.cache.get("unseen")
         if lacking is None:
-            lacking = piece.cache["unseen"] = _by_connection(unseen(protocol_rows(piece, _TCP)))
+            lacking = piece.cache["unseen"] = by_connection(unseen(protocol_rows(piece, _TCP)))
         if lacking:
             self._unseen.append((piece.start, lacking))
         while self._unseen and self._unseen[0][0] < piece.start - 2 * MINUTE:
@@ -122,7 +122,7 @@ class Losses:
         return finding
 
 
-def _by_connection(rows: npt.NDArray[Any]) -> dict[int, int]:
+def by_connection(rows: npt.NDArray[Any]) -> dict[int, int]:
     """Frames that each connection lacks."""
     frames: Counter[int] = Counter()
     for stream, count in zip(rows["stream"].tolist(), rows["count"].tolist(), strict=True):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens, among, order_of, runs
-from detectors.loss import CONNECTIONS, unseen
+from detectors.loss import CONNECTIONS, by_connection, unseen
 from detectors.rules.common import Bounded, message_finding, protocol_rows
 from detectors.tables import conv_of
 from grid_profiles.vocabulary import Flag
@@ -93,7 +93,7 @@ class TcpRules:
         if now - self._lossy_since >= WINDOW:
             self._lossy_since = now
             self._holes.clear()
-        for stream, count in zip(rows["stream"].tolist(), rows["count"].tolist(), strict=True):
+        for stream, count in by_connection(rows).items():
             if stream in self._holes or len(self._holes) < MAX_TARGETS:
                 self._holes[stream] = self._holes.get(stream, 0) + count
         if len(self._holes) < CONNECTIONS:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rule_bench import at, learned, said
+from rule_bench import learned, said
+from test_goose_rules import IED, OTHER
+from test_goose_rules import goose as frame
 
 from detectors.base import Level
 from detectors.rules.goose_data import GooseDataRules
 from tests.lab import frames as f
 
-GROUP, IED, OTHER = "01:0c:cd:01:00:01", "00:0c:29:00:00:07", "00:0c:29:00:00:66"
 TOLD = ("goose-data", Level.WARNING)
 
 
@@ -19,20 +20,7 @@ def goose(
     seconds: float, state: int, number: int, trip: bool, source: str = IED, simulation: bool = False
 ) -> f.Stamped:
     """One frame of a block with one boolean."""
-    body = f.goose_pdu(
-        "IED7LD0/LLN0$GO$gcb1",
-        2000,
-        "IED7LD0/LLN0$ds",
-        "trip",
-        at(0.0),
-        state,
-        number,
-        [f.g_bool(trip)],
-        conf_rev=1,
-        simulation=simulation,
-        nds_com=False,
-    )
-    return at(seconds), f.goose_frame(GROUP, source, 0x3001, body)
+    return frame(seconds, state, number, source, simulation=simulation, trip=trip)
 
 
 def beat(count: int, trip: bool = False) -> list[f.Stamped]:

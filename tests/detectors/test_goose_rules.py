@@ -24,6 +24,7 @@ def goose(
     revision: int = 1,
     simulation: bool = False,
     incomplete: bool = False,
+    trip: bool = False,
 ) -> f.Stamped:
     """One frame of the block; time allowed to live 2 s."""
     body = f.goose_pdu(
@@ -34,7 +35,7 @@ def goose(
         at(changed),
         state,
         number,
-        [f.g_bool(False)],
+        [f.g_bool(trip)],
         conf_rev=revision,
         simulation=simulation,
         nds_com=incomplete,
