@@ -11,12 +11,15 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from sensor.capture.pcapfile import CaptureFile
 from sensor.capture.pcapwrite import write_pcap
 
 NFSTREAM = "GRIDWARDEN_NFSTREAM"
 """Environment variable: a Python that has nfstream (LGPL, kept apart from the project's environment)."""
+
+SURICATA_RULES: Final = Path("/etc/suricata/rules")
 
 _FLOWS = (
     "import sys; from nfstream import NFStreamer; "
@@ -29,16 +32,38 @@ def _run(*command: str) -> str:
     return done.stdout
 
 
-def suricata(path: str) -> None:
-    """Suricata without rules, its parsers of Modbus, DNP3 and EtherNet/IP switched on."""
-    parsers = [
-        word
-        for name in ("modbus", "dnp3", "enip")
-        for word in ("--set", f"app-layer.protocols.{name}.enabled=yes")
-    ]
+def _suricata(path: str, rules: str, *more: str) -> None:
+    """One thread, the parsers of Modbus, DNP3 and EtherNet/IP on, sessions picked up midway.
+
+    Both are off as installed. A sensor is plugged into a running station, and without the latter Suricata
+    leaves each session alone whose beginning it did not see.
+    """
+    settings = {f"app-layer.protocols.{name}.enabled": "yes" for name in ("modbus", "dnp3", "enip")}
+    settings["stream.midstream"] = "true"
+    words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     with tempfile.TemporaryDirectory() as log:
-        plain = ["--runmode", "single", "-k", "none", "-S", "/dev/null"]
-        _run("suricata", "-r", path, "-l", log, *plain, *parsers)
+        plain = ["--runmode", "single", "-k", "none", "-S", rules]
+        _run("suricata", "-r", path, "-l", log, *plain, *words, *more)
+
+
+def suricata(path: str) -> None:
+    """Suricata without a rule: its decoding, and its log of flows and transactions."""
+    _suricata(path, "/dev/null")
+
+
+def suricata_rules(path: str) -> None:
+    """Suricata with the rules that its own package brings, as far as they look into a protocol or a stream.
+
+    Those that find fault with frames themselves (``decoder-events.rules``) are left out: one of them alerts
+    on the ethertype of every GOOSE and SV frame. Nothing is logged, so that it is matching that is measured.
+    """
+    quiet = [f"outputs.{number}.{name}.enabled=no" for number, name in enumerate(("fast", "eve-log"))]
+    with tempfile.NamedTemporaryFile("w", suffix=".rules") as rules:
+        for file in sorted(SURICATA_RULES.glob("*.rules")):
+            if file.name != "decoder-events.rules":
+                rules.write(file.read_text(encoding="utf-8"))
+        rules.flush()
+        _suricata(path, rules.name, *(word for setting in quiet for word in ("--set", setting)))
 
 
 def ndpireader(path: str) -> None:
@@ -58,6 +83,8 @@ def installed() -> list[str]:
         for name, program in (("suricata", "suricata"), ("ndpireader", "ndpiReader"))
         if shutil.which(program)
     ]
+    if "suricata" in found and any(SURICATA_RULES.glob("*.rules")):
+        found.append("suricata_rules")
     return found + (["nfstream"] if os.environ.get(NFSTREAM) else [])
 
 

@@ -146,10 +146,10 @@ STAGES: dict[str, Callable[[str], int]] = {
         tshark_fields,
         pyshark,
         pyshark_json,
-        *map(_other, (peers.suricata, peers.ndpireader, peers.nfstream)),
+        *map(_other, (peers.suricata, peers.suricata_rules, peers.ndpireader, peers.nfstream)),
     )
 }
-EXTERNAL = ("tshark_fields", "suricata", "ndpireader", "nfstream")
+EXTERNAL = ("tshark_fields", "suricata", "suricata_rules", "ndpireader", "nfstream")
 """Programs of their own, whose start is measured and taken off."""
 
 

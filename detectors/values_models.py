@@ -20,8 +20,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
 from detectors.baseline import Baseline
 from detectors.behaviour import JITTER, MIN_FIT, MODELS, Scorer
@@ -163,6 +161,9 @@ def _periods(baseline: Baseline) -> dict[PointKey, float]:
 
 def _clusters(values: Floats) -> list[npt.NDArray[np.int64]]:
     """Columns that move together; every column once at most."""
+    from scipy.cluster.hierarchy import fcluster, linkage  # 12 MiB that only learning needs
+    from scipy.spatial.distance import squareform
+
     rows = values[np.isfinite(values).all(axis=1)]
     if len(rows) <= LAG + MIN_FIT // 2:
         return []

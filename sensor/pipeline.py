@@ -7,6 +7,7 @@ were batched. A detector is one entry in :data:`RULES` or in ``Learning``/``Dete
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ from detectors.values_process import share
 from sensor import __version__
 from sensor.errors import UsageError
 from sensor.features.windows import WINDOW, Window, Windower, silent_row
+from sensor.history import History
 from sensor.messages import MessageBatch
 from sensor.slices import Slicer
 from sensor.warning.margin_sources import MarginSources
@@ -366,16 +368,6 @@ def bursts(pieces: Iterable[Slice]) -> Iterator[list[Slice]]:
         yield held
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """p-value of one conversation's window; ``start`` in epoch seconds."""
-
-    conversation: ConvKey
-    start: float
-    messages: float
-    p_value: float
-
-
 class Detection:
     """Holds traffic against a baseline.
 
@@ -385,10 +377,11 @@ class Detection:
         Complete and sorted when :meth:`run` has ended.
     events : list of Event
         Disturbances of a known kind, in the order in which they ended.
-    scores : list of Score
-        One per scored conversation and window, in order of time; bounded by :data:`MAX_SCORES`.
-    margins : dict
-        (name, unit, conversation) to (epoch seconds, value) of each window; bounded by :data:`MAX_MARGINS`.
+    scores : History
+        Conversation to begin of a window (epoch seconds), its messages, its p-value (NaN where it was not
+        scored), in order of time; the first :data:`MAX_SCORES`.
+    margins : History
+        (name, unit, conversation) to end of a window (epoch seconds), value; the first :data:`MAX_MARGINS`.
     notes : list of str
         What limits the view.
     """
@@ -427,10 +420,9 @@ class Detection:
         self.alerts: list[Alert] = []
         self.incidents: list[Incident] = []
         self.events: list[Event] = []
-        self.scores: list[Score] = []
+        self.scores: History[ConvKey] = History(3, MAX_SCORES)
         self.notes: list[str] = []
-        self.margins: dict[tuple[str, str, ConvKey], list[tuple[float, float]]] = {}
-        self._margin_count = 0
+        self.margins: History[tuple[str, str, ConvKey]] = History(2, MAX_MARGINS)
 
     def run(self, batches: Iterable[MessageBatch]) -> Iterator[Alert]:
         """Yield alerts as they close (not sorted); afterwards the attributes hold everything."""
@@ -518,21 +510,14 @@ class Detection:
         return found
 
     def _keep_margins(self, end: int, margins: list[tuple[str, str, ConvKey, float]]) -> None:
-        """For the report's series; a bounded number of values."""
+        """For the report's series."""
         for name, unit, conv, value in margins:
-            if self._margin_count >= MAX_MARGINS:
-                return
-            self._margin_count += 1
-            self.margins.setdefault((name, unit, conv), []).append((end / SECOND, value))
+            self.margins.add((name, unit, conv), end / SECOND, value)
 
     def _remember(self, start: int, rows: dict[ConvKey, Floats], p_values: dict[ConvKey, float]) -> None:
-        if len(self.scores) + len(rows) > MAX_SCORES:
-            return
-        nan = float("nan")
-        self.scores += [
-            Score(key, start / SECOND, float(values[0]), p_values.get(key, nan))
-            for key, values in rows.items()
-        ]
+        """For the report's plots."""
+        for key, values in rows.items():
+            self.scores.add(key, start / SECOND, float(values[0]), p_values.get(key, math.nan))
 
     def _tell_counters(self) -> None:
         counters: Counter[str] = Counter()
@@ -541,6 +526,8 @@ class Detection:
         counters.update(self._disturbances.counters())
         counters.update(self._trends.counters())
         counters["margins_left_out"] = self._margins.left_out if self._margins is not None else 0
+        counters["scores_not_plotted"] = self.scores.left_out
+        counters["margins_not_plotted"] = self.margins.left_out
         counters["findings_dropped"] = self._folder.dropped
         counters["window_messages_truncated"] = self._windower.truncated
         self.notes += [f"{name.replace('_', ' ')}: {n}" for name, n in sorted(counters.items()) if n]

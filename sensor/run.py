@@ -173,45 +173,48 @@ def _notes(problems: list[CaptureError], notes: list[str], samples: Samples) -> 
 
 def score_of(p_value: float) -> float:
     """A p-value as a score from 0 (normal) to 1 (below :data:`FLOOR`); NaN stays NaN."""
-    return float(np.clip(np.log(max(p_value, FLOOR)) / np.log(FLOOR), 0.0, 1.0))
+    return float(scores_of(np.float64(p_value)))
+
+
+def scores_of(p_values: npt.NDArray[np.float64] | np.float64) -> npt.NDArray[np.float64]:
+    """The same for any number of p-values."""
+    share = np.log(np.maximum(p_values, FLOOR)) / np.log(FLOOR)
+    return np.asarray(np.clip(share, 0.0, 1.0), np.float64)
 
 
 def _timeline(detection: Detection) -> Series | None:
     """The strangest conversation's score, window by window."""
-    worst: dict[float, float] = {}
-    for score in detection.scores:
-        if np.isfinite(score.p_value):
-            worst[score.start] = min(worst.get(score.start, 1.0), score.p_value)
-    if not worst:
+    starts, _, p_values = detection.scores.columns()
+    scored = np.isfinite(p_values)
+    if not scored.any():
         return None
-    times = sorted(worst)
-    values = np.array([score_of(worst[at]) for at in times])
-    return Series("score", "", "", "1", np.array(times), values)
+    times, which = np.unique(starts[scored], return_inverse=True)
+    worst = np.ones(len(times))
+    np.minimum.at(worst, which, p_values[scored])
+    return Series("score", "", "", "1", times, scores_of(worst))
 
 
 def _series(detection: Detection) -> list[Series]:
     """Messages per window and score of each scored conversation, the busiest ones."""
-    rows: dict[Any, list[tuple[float, float, float]]] = {}
-    for score in detection.scores:
-        value = score_of(score.p_value) if np.isfinite(score.p_value) else float("nan")
-        rows.setdefault(score.conversation, []).append((score.start, score.messages, value))
+    rows = sorted(detection.scores.by_key().items(), key=lambda row: -row[1].shape[1])
     made: list[Series] = []
-    for key, entries in sorted(rows.items(), key=lambda row: -len(row[1]))[: MAX_SERIES // 2]:
+    for key, (times, messages, p_values) in rows[: MAX_SERIES // 2]:
         protocol, client, server, _, sub, _ = key
         label = " ".join(part for part in (f"{client} → {server}", sub) if part)
-        times, messages, values = (np.array(column, np.float64) for column in zip(*entries, strict=True))
         made.append(Series("messages", label, protocol, "1/window", times, messages))
-        made.append(Series("score", label, protocol, "1", times, values))
+        made.append(Series("score", label, protocol, "1", times, scores_of(p_values)))
     return made + _margin_series(detection, MAX_SERIES)
 
 
 def _margin_series(detection: Detection, most: int) -> list[Series]:
     """Margins of each conversation, those with a trend first."""
-    rows = sorted(detection.margins.items(), key=lambda row: (row[0][0].count(".") < 2, -len(row[1]), row[0]))
+    rows = sorted(
+        detection.margins.by_key().items(),
+        key=lambda row: (row[0][0].count(".") < 2, -row[1].shape[1], row[0]),
+    )
     made = []
-    for (name, unit, key), entries in rows[:most]:
+    for (name, unit, key), (times, values) in rows[:most]:
         label = " ".join(part for part in (f"{key[1]} → {key[2]}", key[4]) if part)
-        times, values = (np.array(column, np.float64) for column in zip(*entries, strict=True))
         made.append(Series(name, label, key[0], unit, times, values))
     return made
 

@@ -40,7 +40,7 @@ def result(part: Path, baseline: Baseline, batch: int) -> dict[str, Any]:
     return {
         "alerts": [asdict(alert) for alert in made.alerts],
         "incidents": [asdict(incident) for incident in made.incidents],
-        "scores": [(s.conversation, s.start, s.messages, str(s.p_value)) for s in made.scores],
+        "scores": {key: str(rows.tolist()) for key, rows in made.scores.by_key().items()},
         "notes": made.notes,
     }
 

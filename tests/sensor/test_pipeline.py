@@ -306,5 +306,5 @@ def test_batches_change_no_event_and_no_margin(learned: Baseline, size: int) -> 
     two = detect(chopped(reconnect(parts, True), size), parts, learned)
     assert [asdict(event) for event in one.events] == [asdict(event) for event in two.events]
     assert one.margins == two.margins
-    names = {name for name, _, _ in one.margins}
+    names = {name for name, _, _ in one.margins.by_key()}
     assert names == {"margin.iec104_k", "margin.iec104_t1", "margin.response_left"}
