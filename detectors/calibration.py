@@ -4,8 +4,8 @@ Two tools, both fitted on the first part of the time and checked on the later, h
 shuffled:
 
 - :class:`Tail` turns a score into a p-value: the held-back scores themselves where there are any, a
-  generalised Pareto tail above them (Pickands, Balkema & de Haan), and an exponential one where the
-  fit would be bold.
+  generalised Pareto tail above them (Pickands, Balkema & de Haan), and where few scores are above, the
+  heavier tail that allows for how little they say of the scale.
 - :func:`upper_limit` turns the largest values of successive blocks of time into a limit (Gumbel's
   law of extremes), never tighter than a margin beyond what was seen.
 
@@ -150,7 +150,9 @@ class Tail:
     start : float
         Where the fitted tail begins.
     scale, shape : float
-        Of the generalised Pareto tail; shape 0 is exponential.
+        Of the generalised Pareto tail. An exponential tail whose scale is known from ``n`` scores only is,
+        for the next score, one of shape 1/n (predictive distribution, Jeffreys prior): after minutes of
+        learning hardly any score is impossible.
     share : float
         Part of the held-back scores above ``start``.
     """
@@ -173,8 +175,8 @@ class Tail:
         spread = float(ordered[-1] - np.median(ordered))
         # windows of one site are far from independent: a tail narrower than this is luck
         scale = max(mean, 0.25 * spread, 1e-9 + 1e-6 * abs(float(ordered[-1])))
-        shape = _shape(over)
-        return Tail(ordered, start, scale * (1 - shape), shape, max(len(over), 1) / len(ordered))
+        shape, above = _shape(over), max(len(over), 1)
+        return Tail(ordered, start, scale * (1 - shape), max(shape, 1 / above), above / len(ordered))
 
     def p_value(self, scores: Floats) -> Floats:
         """Chance that normal traffic scores at least this high; never 0, shape as ``scores``."""
@@ -182,10 +184,7 @@ class Tail:
         above = len(self.held) - np.searchsorted(self.held, scores, side="left")
         empirical = (above + 1.0) / (len(self.held) + 1.0)
         over = np.maximum(scores - self.start, 0.0) / self.scale
-        if self.shape > 0:
-            tail = (1 + self.shape * over) ** (-1 / self.shape)
-        else:
-            tail = np.exp(-np.minimum(over, 700.0))
+        tail = (1 + self.shape * over) ** (-1 / self.shape)
         p = np.where(scores > self.start, self.share * tail, empirical)
         return np.asarray(np.clip(p, 1e-300, 1.0), np.float64)
 

@@ -25,3 +25,8 @@ def techniques() -> Mapping[str, str]:
 def technique_name(ident: str) -> str:
     """Name of a technique, "" for one that is not in the map."""
     return techniques().get(ident, "")
+
+
+def technique_label(ident: str) -> str:
+    """``T0855 Unauthorized Command Message``; the bare id when the name is not known."""
+    return f"{ident} {technique_name(ident)}".rstrip()

@@ -116,8 +116,8 @@ UNSCORED: Final = HOUSEKEEPING | {"tcp", "udp", "ip", "ethernet"}
 MAX_FEATURE_ROWS: Final = 20_000
 MAX_HITS: Final = 2_000
 MAX_WINDOW_CONVS: Final = 5_000
-MAX_SCORES: Final = 2_000_000
-MAX_MARGINS: Final = 1_000_000
+MAX_SCORES: Final = 1_000_000
+MAX_MARGINS: Final = 500_000
 MAX_BURST: Final = 4_096
 """Messages of the slices that are judged together."""
 

@@ -10,10 +10,10 @@ from typing import Final
 from detectors.base import Alert, Incident
 from detectors.explain.catalogue import load_catalogue
 from detectors.explain.explanation import check_of
+from grid_profiles.attack import technique_label
 from sensor.report import words
 from sensor.report.charts import level_icon, share_bar
 from sensor.report.markup import Html, join, tag, wire
-from sensor.report.techniques import technique_label
 from sensor.result import LEVELS, Result, level_rank
 
 MOST_INCIDENTS: Final = 40

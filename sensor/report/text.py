@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from detectors.base import Alert, Event, Incident
+from grid_profiles.attack import technique_label
 from sensor.frames import FILE_SHIFT
 from sensor.report import words
 from sensor.report.markup import visible
-from sensor.report.techniques import technique_label
 from sensor.result import LEVELS, Result, level_rank
 
 MOST_INCIDENTS: Final = 10

@@ -32,6 +32,13 @@ def test_tail_is_calibrated_on_fresh_data() -> None:
     assert np.mean(p < 0.01) < 0.02
 
 
+def test_few_held_scores_promise_no_more_than_they_know() -> None:
+    rng = np.random.default_rng(4)
+    p = np.array([Tail.fit(rng.exponential(size=20)).p_value(rng.exponential(size=20)) for _ in range(2000)])
+    assert np.mean(p < 1e-3) < 2e-3
+    assert np.mean(p < 1e-4) < 3e-4
+
+
 def test_tail_refuses_too_few() -> None:
     with pytest.raises(ValueError, match="20 are needed"):
         Tail.fit(np.ones(5))

@@ -19,12 +19,12 @@ from result_samples import HOSTILE, START, alert, empty, hostile, quiet, storm, 
 from rich.console import Console
 
 from detectors.base import Event
+from grid_profiles.attack import technique_label
 from sensor.errors import MissingToolError
 from sensor.report import network, words
 from sensor.report.charts import NARROW, WIDE, Axis, point_plot, reduce
 from sensor.report.html import render, write_report
 from sensor.report.markup import Html, escape, tag, visible
-from sensor.report.techniques import technique_label
 from sensor.report.text import print_summary
 from sensor.result import PointSeries, Result
 
