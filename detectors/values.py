@@ -10,10 +10,10 @@ vary (``calibration.upper_limit``).
 How loud: the range of some hours is no limit of the plant, so leaving it is a notice. A load wanders for a
 day before it has shown its range, and its range grows with the root of time as that of a random walk
 does: after less than a day, what stays within the range expected of a day (``Limits.room``) is kept at
-info. A warning needs a gross violation: many ranges beyond, or some ranges beyond in a jump that dwarfs
-every step seen. A GOOSE dataset exists to tell changes: what moves in it with a new state number is no
-news (rules judge the order of these numbers), what moves in a repetition is; elsewhere what stood still
-is news when it did so for :data:`FULL` or longer.
+info, unless it leapt there in a step that dwarfs every step seen. A warning needs a gross violation: many
+ranges beyond, or some ranges beyond in such a leap. A GOOSE dataset exists to tell changes: what moves in
+it with a new state number is no news (rules judge the order of these numbers), what moves in a repetition
+is; elsewhere what stood still is news when it did so for :data:`FULL` or longer.
 
 A feeder that is switched off shows 0, whatever learning saw. So a value that fell to about 0, or left its
 range by little, waits 5 s for a change of state of its device, or looks 10 s back for one or for a command
@@ -61,6 +61,12 @@ FAR: Final = 3.0
 
 JUMP: Final = 5.0
 """... when its step is so many times the largest step ever seen, ..."""
+
+LEAPT: Final = 0.5
+"""Least distance beyond the limit of a value that leapt there, learned ranges."""
+
+MANY: Final = 50
+"""Values of a point that say how far it steps."""
 
 VERY_FAR: Final = 10.0
 """... and however it came there from so many ranges on."""
@@ -421,7 +427,7 @@ class Values:
             scores = FORGED_SCORES if forged else FAULT_SCORES
         more = FORGED if outside.gross and forged else ""
         level = Level.WARNING if outside.gross else Level.NOTICE
-        if not outside.gross and limits.beyond(value) <= limits.room:
+        if not outside.gross and not outside.leapt and limits.beyond(value) <= limits.room:
             level, more = Level.INFO, f"; {limits.learned / 60:.0f} min of learning are no day"
         made = point_finding(
             "out-of-range",
@@ -494,8 +500,18 @@ class _Outside:
             return False
         value = float(self.row["value"])
         beyond = self.limits.beyond(value)
-        jump = abs(value - self.before) if not np.isnan(self.before) else 0.0
-        return beyond > max(VERY_FAR, self.limits.room) or (beyond > FAR and jump > JUMP * self.limits.step)
+        return beyond > max(VERY_FAR, self.limits.room) or (beyond > FAR and self._dwarfs)
+
+    @property
+    def leapt(self) -> bool:
+        """Did it come in a step that dwarfs many learned ones? A day drifts farther, but leaps no more."""
+        many = self.limits.learned >= MANY * self.limits.period > 0
+        return many and self.limits.beyond(float(self.row["value"])) > LEAPT and self._dwarfs
+
+    @property
+    def _dwarfs(self) -> bool:
+        jump = abs(float(self.row["value"]) - self.before) if not np.isnan(self.before) else 0.0
+        return jump > JUMP * self.limits.step
 
 
 def _device(row: Any, piece: Slice) -> int:

@@ -214,6 +214,22 @@ def test_a_jump_that_dwarfs_every_step_is_a_warning_however_short_learning_was()
     assert run(made(point_1=band), piece(0, (1, 30)), piece(1, (1, 105)))[0].level == Level.WARNING
 
 
+@pytest.mark.parametrize(
+    ("learned", "before", "value", "level"),
+    [
+        (600.0, 30, 55, Level.NOTICE),  # twelve learned steps at once, three quarters of a range beyond
+        (600.0, 50, 55, Level.INFO),  # it crept there
+        (600.0, 30, 49, Level.INFO),  # near the limit
+        (400.0, 30, 55, Level.INFO),  # forty values say little about its steps
+    ],
+)
+def test_a_day_drifts_farther_than_minutes_but_leaps_no_more(
+    learned: float, before: float, value: float, level: Level
+) -> None:
+    band = replace(QUANTITY, learned=learned)
+    assert run(made(point_1=band), piece(0, (1, before)), piece(1, (1, value)))[-1].level == level
+
+
 def test_a_time_of_day_is_no_process_value() -> None:
     names = FakeNames()
     names.conv("goose", 1, 2)
