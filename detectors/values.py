@@ -47,6 +47,7 @@ from detectors.saturation import FULL, doubt
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
 from detectors.values_meaning import Meaning, point_words
 from detectors.values_switched import AFTERWARDS, Switched
+from grid_profiles.vocabulary import Role
 
 NAME: Final = "values"
 MAX_POINTS: Final = 100_000
@@ -194,6 +195,9 @@ ROOM: Final = 1_024
 UNKNOWN: Final = -2
 """Band of a point that was not met yet."""
 
+NOBODY: Final = -1
+"""In the place of a device: what waits for none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -255,17 +259,23 @@ class Values:
         """Findings of one slice; those that a change of state may explain wait for it."""
         self._switched.see(piece)
         found = self._outside(piece)
-        for one, waits in found:
-            if waits:
+        for one, device in found:
+            if device != NOBODY:
                 one.hold += WAITS
-                self._held.append((one, one.src))
-        return [one for one, waits in found if not waits] + self._due(piece.start - AFTERWARDS)
+                self._held.append((one, device))
+        return [one for one, device in found if device == NOBODY] + self._due(piece.start - AFTERWARDS)
 
-    def _waits(self, finding: Finding, outside: _Outside) -> bool:
-        """May a change of state explain it? What is absurd, and not nothing, stays what it is."""
-        own = finding.rule == "constant-changed" and finding.proto == self._goose
+    def _awaited(self, finding: Finding, outside: _Outside, piece: Slice) -> int:
+        """Device whose change of state may explain it, :data:`NOBODY` for what is absurd, and not nothing.
+
+        What a command sets is its receiver's, and the command explains that it no longer stands still.
+        """
+        constant = finding.rule == "constant-changed"
         absurd = outside.gross and not outside.nothing
-        return finding.level > Level.INFO and not own and not absurd
+        if finding.level == Level.INFO or absurd or (constant and finding.proto == self._goose):
+            return NOBODY
+        asked = piece.messages["role"][int(outside.row["message"])] == Role.CLIENT
+        return finding.dst if constant and asked else finding.src
 
     def rest(self) -> list[Finding]:
         """What waits when nothing comes any more."""
@@ -290,8 +300,8 @@ class Values:
                 )
         return [finding for finding, _ in due]
 
-    def _outside(self, piece: Slice) -> list[tuple[Finding, bool]]:
-        """Findings of one slice; true for those that wait."""
+    def _outside(self, piece: Slice) -> list[tuple[Finding, int]]:
+        """Findings of one slice, each with the device for which it waits."""
         points, places = self._meaning.values(piece)
         firsts, lengths = runs(places)
         bands = self._resolve(points, places[firsts], firsts)
@@ -316,8 +326,8 @@ class Values:
         gross = Counter(_device(o.row, piece) for o in outside if o.gross)
         forged = {device for device, count in gross.items() if count >= SEVERAL and device not in moved}
         made = [(self._finding(o, piece, _device(o.row, piece) in forged), o) for o in outside[:MAX_FINDINGS]]
-        found = [(finding, self._waits(finding, o)) for finding, o in made]
-        return found + [(self._back(points[at], prior, piece), False) for at, prior in back[:MAX_FINDINGS]]
+        found = [(finding, self._awaited(finding, o, piece)) for finding, o in made]
+        return found + [(self._back(points[at], prior, piece), NOBODY) for at, prior in back[:MAX_FINDINGS]]
 
     def _backwards(
         self, numbers: Ints, starts: Ints, sizes: Ints, values: Floats, before: Floats

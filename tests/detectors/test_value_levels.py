@@ -109,6 +109,16 @@ def test_it_stays_explained_for_as_long_as_the_value_stays_outside() -> None:
     assert len(found) == len(off)
 
 
+def test_a_command_explains_that_what_it_sets_no_longer_stands_still() -> None:
+    order = piece(1, (1, 0.0))
+    order.messages["src"], order.messages["dst"] = 1, 2
+    order.messages["role"], order.messages["kind"], order.messages["cause"] = Role.CLIENT, 45, 6
+    found = run(made(point_1=CONSTANT), piece(0, (1, 5.0)), order, piece(2, (1, 0.0)), piece(30, (1, 0.0)))
+    assert [(one.rule, one.level) for one in found] == [("constant-changed", Level.INFO)] * 3
+    (alone,) = run(made(point_1=CONSTANT), piece(0, (1, 5.0)), piece(2, (1, 0.0)))
+    assert alone.level == Level.NOTICE
+
+
 def test_a_finding_that_waits_is_told_at_the_end_and_once() -> None:
     values = made(point_1=QUANTITY)
     assert values.detect(piece(0, (1, 45))) == []
