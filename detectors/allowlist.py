@@ -276,6 +276,10 @@ class Allowlist:
         quiet = self._full.commander(conv[1])
         if conv[0] == "mms" and (most := self._mms.most(rows)) is not None:
             level, operates = most, True
+        elif conv[0] == "mms" and self._mms.selected(rows):
+            level = self._selected_level(conv, key.kind, int(rows["ts"][0]))
+            operates = level < Level.ALARM
+            why = doubt(quiet) if operates else ""
         elif self._sets_clock(conv, rows):
             # clocks are set after a reconnect; by whom nobody else's clock is set, that is a question
             level = Level.NOTICE if (conv[0], conv[1], key.kind) in self._senders else Level.WARNING
@@ -302,6 +306,15 @@ class Allowlist:
             pair=True,
             item=conv[4],
         )
+
+    def _selected_level(self, conv: ConvKey, kind: int, ts: int) -> Level:
+        """How loud a first command is that was selected first by a control centre: an operator's, at info.
+
+        Not where learning was long and never saw this host command, nor several stations within a minute.
+        """
+        swept = self._sweeps.add((conv[0], conv[1]), (conv, kind), ts)
+        stranger = conv[:2] not in self._operators and self._full.commander(conv[1]) >= FULL
+        return Level.ALARM if swept or stranger else Level.INFO
 
     def _operation_level(self, conv: ConvKey, kind: int, ts: int) -> Level:
         """How loud a first switching command or set-point is, from the client of a known conversation.

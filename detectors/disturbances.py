@@ -12,6 +12,9 @@ standby        an IEC-104 connection that is tested in both directions and carri
                began, without anybody having stopped it (clause 10)
 state-change   a known GOOSE publisher raises stNum by one and repeats with growing distances
                (IEC 61850-8-1, 18.1.2.5); other publishers and spontaneous reports close to it belong to it
+control        a known MMS client selects or operates an object (IEC 61850-8-1, clause 20)
+file-transfer  a known MMS client reads disturbance records (IEC 61850-8-1, clause 23)
+grid-fault     a merging unit sees current rise and voltage fall, or voltage dip (``grid_faults.py``)
 pause          no frame at all, from nobody, for longer than learning ever saw
 =============  ==============================================================================================
 
@@ -30,8 +33,11 @@ import numpy.typing as npt
 from detectors.base import Event, Finding, Slice
 from detectors.baseline import Baseline
 from detectors.events import Events, Open, Pair
+from detectors.grid_faults import GridFaults
 from detectors.groups import SECOND, Lens, among, conversations, is_ip
-from detectors.rules.common import Columns, protocol_columns, protocol_rows
+from detectors.mms_life import CONTINUED, OPEN, READ, WRITE, is_record
+from detectors.rules.common import Bounded, Columns, protocol_columns, protocol_rows
+from detectors.rules.mms import control_of
 from detectors.state_changes import StateChanges
 from detectors.timing import MIN_PAUSE, REOPENS
 from grid_profiles.vocabulary import Role
@@ -45,6 +51,12 @@ SETTLING: Final = 60 * SECOND
 
 AFTER: Final = 11 * SECOND
 """What is over shows in a window that ends up to 10 s later."""
+
+WINDOW: Final = 10 * SECOND
+"""ns by which what is counted in windows may be dated earlier."""
+
+FILE_AFTER: Final = 21 * SECOND
+"""ns behind a block of a file: the next block, and windows that end later."""
 
 BROKEN: Final = 5 * SECOND
 """Silence from which an opening is a reconnect; shorter ones had an end or a reset."""
@@ -89,10 +101,13 @@ class Disturbances:
         self._masters: dict[tuple[str, str], list[str]] = {}
         self._links: OrderedDict[Pair, _Link] = OrderedDict()
         self._pairs: list[Pair | None] = []
-        self._ids = {name: lens.protocol(name) for name in ("tcp", "iec104", "goose")}
+        self._ids = {name: lens.protocol(name) for name in ("tcp", "iec104", "goose", "mms")}
         self._openings = self._sessions_of(baseline)
         self._learn(baseline)
         self._changes = StateChanges(lens, baseline, self.events)
+        self._faults = GridFaults(lens, baseline, self.events)
+        self._operates: Bounded[int, bool] = Bounded(MAX_PAIRS)  # points of MMS
+        self._reading: OrderedDict[int, bool] = OrderedDict()  # associations that read a disturbance record
 
     def _learn(self, baseline: Baseline) -> None:
         everyday = {
@@ -120,6 +135,8 @@ class Disturbances:
                 self._tcp(row)
             self._sessions(piece)
             self._iec104(protocol_columns(piece, self._ids["iec104"]))
+            self._mms(protocol_columns(piece, self._ids["mms"]))
+            self._faults.see(piece)
             self._changes.see(piece, self._reports(piece))
             self._heard(piece)
 
@@ -247,6 +264,50 @@ class Disturbances:
         pairs = {pair, ("tcp", *pair[1:]), ("cotp", *pair[1:])}
         event = Open("reconnect", now, now + SETTLING, now - silence, link.said, pairs, recorded=before)
         link.again = self.events.begin(event)
+
+    def _mms(self, columns: Columns) -> None:
+        """What a known client does now and then: controls, and disturbance records that it reads."""
+        if not len(columns):
+            return
+        kinds, points = columns["kind"], columns["point"]
+        asks = (columns["role"] == Role.CLIENT) & ((kinds == READ) | (kinds == WRITE)) & (points > 0)
+        telling = [point for point in set(points[asks].tolist()) if self._control(point)]
+        if telling:
+            for row in columns.rows(asks & among(points, telling))[:MAX_ROWS]:
+                pair, now = self._pair(int(row["conv"])), int(row["ts"])
+                if pair is not None:
+                    words = f"{pair[1]} operates {pair[2]}"
+                    event = Open("control", now, now + SETTLING, now, words, {pair}, recorded=False)
+                    self.events.begin(event)
+        self._files(columns)
+
+    def _control(self, point: int) -> bool:
+        """Is it a control, or the select of one?"""
+        known = self._operates.get(point)
+        if known is None:
+            known = bool(control_of(self.lens.names.point(self._ids["mms"], point))[0])
+            self._operates.put(point, known)
+        return known
+
+    def _files(self, columns: Columns) -> None:
+        """Disturbance records that a known client opens and goes on reading."""
+        kinds = columns["kind"]
+        asks = (columns["role"] == Role.CLIENT) & ((kinds == OPEN) | among(kinds, tuple(CONTINUED)))
+        if not asks.any():
+            return
+        for row in columns.rows(asks)[:MAX_ROWS]:
+            stream, pair = int(row["stream"]), self._pair(int(row["conv"]))
+            if pair is None:
+                continue
+            if int(row["kind"]) == OPEN:
+                self._reading[stream] = is_record(self.lens.names.text(int(row["name"])))
+                if len(self._reading) > MAX_PAIRS:
+                    self._reading.popitem(last=False)
+            if self._reading.get(stream):
+                now = int(row["ts"])
+                words = f"{pair[1]} read disturbance records of {pair[2]}"
+                pairs = {pair, ("tcp", *pair[1:]), ("cotp", *pair[1:])}
+                self.events.begin(Open("file-transfer", now - WINDOW, now + FILE_AFTER, now, words, pairs))
 
     def _iec104(self, columns: Columns) -> None:
         if not len(columns):

@@ -101,6 +101,31 @@ EXPLAINS: Final[dict[str, Sort]] = {
         Reading.FAULT,
         {"rate": Level.NOTICE, "early": Level.NOTICE, BEHAVIOUR: Level.WARNING, "new-kind": Level.INFO},
     ),
+    "control": Sort(
+        "control by a known client",
+        Reading.OPERATION,
+        {"rate": Level.NOTICE, "early": Level.NOTICE, "response-slow": Level.NOTICE},
+    ),
+    "file-transfer": Sort(
+        "disturbance record read",
+        Reading.OPERATION,
+        {
+            "rate": Level.NOTICE,
+            "early": Level.NOTICE,
+            "response-slow": Level.NOTICE,
+            BEHAVIOUR: Level.WARNING,
+        },
+    ),
+    "grid-fault": Sort(
+        "short circuit or voltage dip",
+        Reading.FAULT,
+        {
+            "out-of-range": Level.WARNING,
+            "value-jump": Level.WARNING,
+            "value-departs": Level.WARNING,
+            BEHAVIOUR: Level.WARNING,
+        },
+    ),
     "switch-over": Sort(
         "other master",
         Reading.OPERATION,

@@ -20,11 +20,15 @@ import numpy.typing as npt
 from detectors.base import Level, Slice
 from detectors.groups import SECOND, Lens
 from detectors.rules.common import Bounded, protocol_rows
+from detectors.rules.mms import control_of
 from grid_profiles.vocabulary import Role
 
 MAX_STREAMS: Final = 4_096
 SETTLING: Final = 60 * SECOND
 """ns after the opening of an association in which a client sets up what it takes."""
+
+SELECTED: Final = 120 * SECOND
+"""ns for which a select is believed to stand; sboTimeout is 30 s in most models."""
 
 INITIATE: Final = 2048
 READ, WRITE, REPORT = 4, 5, 768
@@ -47,6 +51,9 @@ class MmsLife:
         self.lens = lens
         self._proto = lens.protocol("mms")
         self._opened: Bounded[int, int] = Bounded(MAX_STREAMS)
+        self._told: Bounded[int, bool] = Bounded(MAX_STREAMS)  # associations with reports
+        self._selects: Bounded[tuple[int, str], int] = Bounded(MAX_STREAMS)
+        self._controls: Bounded[int, tuple[str, str]] = Bounded(MAX_STREAMS)  # what a point operates
 
     def see(self, piece: Slice) -> None:
         """Note what opens in a slice."""
@@ -55,6 +62,37 @@ class MmsLife:
             return
         for row in rows.compress(rows["kind"] == INITIATE)[:MAX_STREAMS]:
             self._opened.put(int(row["stream"]), int(row["ts"]))
+        kinds = rows["kind"]
+        for stream in np.unique(rows["stream"][kinds == REPORT])[:MAX_STREAMS].tolist():
+            self._told.put(stream, True)
+        asks = ((kinds == READ) | (kinds == WRITE)) & (rows["role"] == Role.CLIENT) & (rows["point"] > 0)
+        for stream, point, ts in zip(
+            *(rows[name][asks].tolist() for name in ("stream", "point", "ts")), strict=True
+        ):
+            base, action = self._control(point)
+            if action in ("SBO", "SBOw"):
+                self._selects.put((stream, base), ts)
+
+    def selected(self, rows: npt.NDArray[Any]) -> bool:
+        """Is it a control as a control centre does it: selected first, over an association with reports?
+
+        Selects by themselves move nothing. Changes of mode are never meant.
+        """
+        for row in rows[:MAX_NAMES]:
+            base, _ = self._control(int(row["point"]))
+            since = self._selects.get((int(row["stream"]), base))
+            if not base or base.endswith("$Mod") or self._told.get(int(row["stream"])) is None:
+                return False
+            if since is None or not 0 <= int(row["ts"]) - since <= SELECTED:
+                return False
+        return len(rows) <= MAX_NAMES
+
+    def _control(self, point: int) -> tuple[str, str]:
+        """What a point operates, and how, as :func:`control_of`."""
+        known = self._controls.get(point)
+        if known is None:
+            known = self._controls.put(point, control_of(self.lens.names.point(self._proto, point)))
+        return known
 
     def ordinary(self, rows: npt.NDArray[Any]) -> bool:
         """A harmless kind that is no news: an answer, or a question of a client that has just come."""
@@ -77,6 +115,8 @@ class MmsLife:
         """Level of a new object of a known kind."""
         rows = np.array([row])
         kind, item = int(row["kind"]), self._item(row)
+        if kind == READ and item.endswith("$SBO") and self._told.get(int(row["stream"])) is not None:
+            return Level.INFO  # a select; what is done with it is judged
         ends = kind == REPORT and "$CO$" in item and item.endswith("$Oper")
         if ends or (kind in CONTINUED) or (kind in FILES and self._records(rows)):
             return Level.INFO
@@ -106,9 +146,14 @@ class MmsLife:
     def _records(self, rows: npt.NDArray[Any]) -> bool:
         """Are these files disturbance records, all of them?"""
         names = np.unique(rows["name"])[:MAX_NAMES]
-        texts = [self.lens.names.text(name).lower() for name in names.tolist()]
-        return all(RECORDS[0] in text or text.endswith(RECORDS[1:]) for text in texts)
+        return all(is_record(self.lens.names.text(name)) for name in names.tolist())
 
     def _item(self, row: Any) -> str:
         point = int(row["point"])
         return self.lens.names.point(self._proto, point) if point >= 0 else ""
+
+
+def is_record(name: str) -> bool:
+    """Is a file of this name a disturbance record (IEC 60255-24, COMTRADE)?"""
+    lower = name.lower()
+    return RECORDS[0] in lower or lower.endswith(RECORDS[1:])

@@ -83,6 +83,9 @@ ANSWERING: Final = frozenset({"dnp3", "modbus", "s7comm"})
 """Protocols whose servers speak when asked: an answer is as early as its request, which is judged itself.
 What nobody asked for, their own rules know."""
 
+SUMMED: Final = frozenset({"sv"})
+"""Protocols of which a row is a sum or an event, at any distance; their own rules count the frames."""
+
 GENERAL: Final = frozenset({"dnp3", "s7comm"})
 """Protocols in which one kind reads, or writes, everything: the poll, and what comes between two."""
 
@@ -471,7 +474,7 @@ def _limits(row: Any, budget: Budget, series: int, learned_s: float) -> _Limits:
         silence = float("inf")
     # a shortest gap far below the usual ones belongs to another rhythm in the same series
     judged = not bursts and not (row.role == Role.SERVER and row.protocol in ANSWERING)
-    judged &= row.protocol not in GENERAL
+    judged &= row.protocol not in GENERAL | SUMMED
     early = EARLY * row.low if row.low > low / NARROW and judged else 0.0
     return _Limits((conv_of(row), row.role, row.kind, row.cause), cyclic, period, early, silence, rate)
 

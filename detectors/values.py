@@ -239,7 +239,7 @@ class Values:
 
     def __init__(self, baseline: Baseline, lens: Lens, budget: Budget) -> None:
         self.lens = lens
-        self._goose = lens.protocol("goose")
+        self._goose, self._sv = lens.protocol("goose"), lens.protocol("sv")
         self._meaning = Meaning(lens)
         self.limits = value_limits(baseline, budget)
         self._bands: list[Limits] = []  # of this run's points, by number
@@ -439,6 +439,10 @@ class Values:
         level = Level.WARNING if outside.gross else Level.NOTICE
         if not outside.gross and not outside.leapt and limits.beyond(value) <= limits.room:
             level, more = Level.INFO, f"; {limits.learned / 60:.0f} min of learning are no day"
+        elif int(row["proto"]) == self._sv and limits.learned < DAY:
+            # load, motor and short circuit; what electricity does not allow, the rules of sampled values know
+            level, scores = Level.INFO, MILD_SCORES
+            more = f"; a grid's load and faults go beyond what {limits.learned / 60:.0f} min showed"
         made = point_finding(
             "out-of-range",
             level,

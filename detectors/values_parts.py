@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from detectors.base import Finding, Slice
+from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.calibration import Budget
+from detectors.calibration import DAY, Budget
 from detectors.detector import Holding
 from detectors.groups import Lens
 from detectors.values_feedback import Feedback, FeedbackLearner
@@ -20,6 +20,8 @@ from detectors.values_states import StateLearner, States
 
 LEARNERS: Final = (MotionLearner, SampleLearner, StateLearner, FeedbackLearner)
 PARTS: Final = (Motion, Groups, States, Feedback)
+FOLLOWS: Final = frozenset({"value-jump", "value-departs"})
+"""What the switching of a load brings with it."""
 
 
 class ProcessLearner:
@@ -45,6 +47,8 @@ class Process:
     """Hands the reported values of each slice to every detector of process values."""
 
     def __init__(self, baseline: Baseline, lens: Lens, budget: Budget) -> None:
+        young = float(baseline.params.get("learned_s", 0.0)) < DAY
+        self._grid = lens.protocol("sv") if young else -1
         self._measured = Measured(lens)
         self._switching = Switching(baseline, lens)
         self._parts: list[ProcessPart] = [part(baseline, lens, budget) for part in PARTS]
@@ -59,11 +63,26 @@ class Process:
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
         view = self._switching.see(piece, self._measured.of(piece))
-        return [finding for part in self._parts for finding in part.detect(piece, view)]
+        found = [finding for part in self._parts for finding in part.detect(piece, view)]
+        for finding in found:
+            self._weigh(finding)
+        return found
+
+    def _weigh(self, finding: Finding) -> None:
+        """What a merging unit measures follows loads and faults that less than a day has not shown.
+
+        What electricity does not allow, the rules of sampled values tell.
+        """
+        if finding.proto == self._grid and finding.rule in FOLLOWS and finding.level > Level.INFO:
+            finding.level, finding.technique = Level.INFO, ""
+            finding.summary += "; less than a day was learned"
 
     def rest(self) -> list[Finding]:
         """What waits in its parts when nothing comes any more."""
-        return [finding for part in self._parts if isinstance(part, Holding) for finding in part.rest()]
+        held = [finding for part in self._parts if isinstance(part, Holding) for finding in part.rest()]
+        for finding in held:
+            self._weigh(finding)
+        return held
 
 
 def process_notes(baseline: Baseline) -> list[str]:

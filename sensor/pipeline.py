@@ -50,6 +50,7 @@ from detectors.rules.iec104_clock import Iec104ClockRules
 from detectors.rules.iec104_habits import ClockLearner, SelectLearner
 from detectors.rules.iec104_link import Iec104LinkRules
 from detectors.rules.mms import MmsRules
+from detectors.rules.mms_reports import MmsReportRules
 from detectors.rules.modbus import ModbusRules
 from detectors.rules.modbus_frames import ModbusFrameRules
 from detectors.rules.mqtt import MqttRules
@@ -59,6 +60,7 @@ from detectors.rules.profinet import DcpRules
 from detectors.rules.ptp import PtpRules
 from detectors.rules.s7comm import S7Rules
 from detectors.rules.sv import SvRules
+from detectors.rules.sv_waves import SvWaveRules
 from detectors.rules.tcp import TcpRules
 from detectors.sequence import Sequence
 from detectors.sequence_learner import SequenceLearner
@@ -102,6 +104,8 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     ArpRules,
     GooseStateRules,
     GooseDataRules,
+    SvWaveRules,
+    MmsReportRules,
     Iec104LinkRules,
     Iec104ClockRules,
     NtpRules,

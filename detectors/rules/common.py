@@ -62,6 +62,10 @@ class Bounded(Generic[K, V]):
         """Forget one entry."""
         self._entries.pop(key, None)
 
+    def names(self) -> list[K]:
+        """All keys, the least recently used first."""
+        return list(self._entries)
+
     def values(self) -> list[V]:
         """All entries, the least recently used first. Nothing counts as used by that."""
         return list(self._entries.values())

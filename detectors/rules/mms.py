@@ -45,6 +45,11 @@ STORM: Final = 10
 DISCOVERED: Final = 30
 SERVERS: Final = 5
 
+OPERATED: Final = 4
+"""Servers on which one client operates within :data:`HURRY` that no operator and few sequences do."""
+
+HURRY: Final = 30.0
+
 UNSELECTED = Rule("mms-unselected", Level.WARNING, {"attack": 0.7, "fault": 0.15, "operation": 0.15}, "T0855")
 MODE = Rule("mms-mode", Level.WARNING, {"operation": 0.5, "attack": 0.5}, "T0878", habit=1)
 ORDER = Rule("mms-invoke-order", Level.WARNING, {"attack": 0.7, "fault": 0.3}, "T0855")
@@ -56,6 +61,7 @@ REJECTED = Rule("mms-reject", Level.WARNING, {"attack": 0.5, "fault": 0.5}, "T08
 CANCELLED = Rule("mms-cancel", Level.NOTICE, {"attack": 0.5, "fault": 0.3, "operation": 0.2}, "T0803")
 SESSIONS = Rule("mms-session-storm", Level.WARNING, {"attack": 0.6, "fault": 0.4}, "T0814")
 BROWSED = Rule("mms-model-scan", Level.NOTICE, {"attack": 0.5, "operation": 0.5}, "T0861")
+MANY = Rule("mms-operate-many", Level.WARNING, {"attack": 0.6, "operation": 0.4}, "T0855", habit=1)
 SWEEP = Rule("mms-sweep", Level.WARNING, {"attack": 0.8, "operation": 0.2}, "T0846")
 
 
@@ -86,18 +92,27 @@ class MmsRules(ProtocolRules):
         self._controls, self._counts = self.table(), self.table()
         self._refused, self._rejected, self._cancelled = self.tally(10), self.tally(10), self.tally(10)
         self._sessions, self._browsed, self._servers = self.tally(60), self.tally(60), self.tally(60)
+        self._operated = self.tally(HURRY)
         self._reports = self.promise(REPORTS_BACK)
         self._selected: set[tuple[str, str]] = set()
+        self._selecting: set[tuple[str, str]] = set()  # clients, and the sort of object that they select
+        self._direct: set[tuple[str, str]] = set()
         self._written: set[tuple[str, str, str]] = set()
         self._modes: set[tuple[str, str]] = set()
         for (client, server), points in self.habits.points.items():
             self._remember(client, server, points)
+        self._selecting -= self._direct
 
     def _remember(self, client: str, server: str, points: set[tuple[int, str]]) -> None:
+        controls = [control_of(item) for _, item in points]
+        selected = {base for base, action in controls if action in ("SBO", "SBOw")}
+        self._selected |= {(server, base) for base in selected}
+        self._selecting |= {(client, sort_of(base)) for base in selected}
+        self._direct |= {
+            (client, sort_of(base)) for base, action in controls if action == "Oper" and base not in selected
+        }
         for kind, item in points:
-            base, action = control_of(item)
-            if base and action in ("SBO", "SBOw"):
-                self._selected.add((server, base))
+            base, _ = control_of(item)
             if kind == WRITE and base.endswith("$Mod"):
                 self._modes.add((client, server))
             if kind == WRITE:
@@ -200,7 +215,21 @@ class MmsRules(ProtocolRules):
             elif control.selects and not held and not int(row["flags"]) & int(Flag.GAP):
                 text = f"{client} operates {base} of {server} without selecting it, as was done so far"
                 self.say(UNSELECTED, one(row), text, "SBO or SBOw, then Oper", "Oper alone", group=base)
+            elif not held and (client, sort_of(base)) in self._selecting:
+                text = f"{client} operates {base} of {server} without selecting it, as it does with others"
+                expected, level = "SBO or SBOw, then Oper", Level.NOTICE
+                self.say(UNSELECTED, one(row), text, expected, "Oper alone", group=base, level=level)
+            self._hurry(row, client)
             control.holder = -1
+
+    def _hurry(self, row: Any, client: str) -> None:
+        """One client operates on several servers in seconds."""
+        key, server = int(row["src"]), (int(row["dst"]), int(row["frame"]))
+        entry = self._operated.add(key, int(row["ts"]), items=[server])
+        if entry.spreads(OPERATED):
+            text = f"{client} operates on {len(entry.items)} servers within {HURRY:.0f} s"
+            self.say(MANY, one(row), text, f"fewer than {OPERATED}", f"{len(entry.items)} servers")
+            self.found[-1].frames = list(entry.items.values())
 
     def _reporting(self, row: Any, item: str) -> None:
         """A report control block that is switched off and stays so."""
@@ -249,6 +278,12 @@ def control_of(item: str) -> tuple[str, str]:
         if parts[number] in ("SBO", "SBOw", "Oper", "Cancel"):
             return "$".join(parts[:number]), parts[number]
     return "", ""
+
+
+def sort_of(base: str) -> str:
+    """Class of the logical node and data object: ``CSWI$CO$Pos`` of ``LD0/QB1CSWI1$CO$Pos``."""
+    node, _, rest = base.rpartition("/")[2].partition("$")
+    return f"{node.rstrip('0123456789')[-4:]}${rest.rstrip('0123456789')}"
 
 
 def constraint(item: str) -> str:

@@ -18,26 +18,29 @@ import numpy as np
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import Lens
-from detectors.rules.common import MAX_READ, protocol_numbers, thinned
+from detectors.rules.common import MAX_READ, thinned
 from detectors.rules.shared import ProtocolRules, Rows, Rule, changes, one
+from detectors.sv_seconds import WINDOW, seconds
 from grid_profiles.vocabulary import Flag
 
 NAME: Final = "sv"
 MAX_STREAMS: Final = 1_024
-FIRST, WINDOW, GAP, REPEATED, SYNCH, SOURCE, CONFIGURATION, QUALITY, UNREADABLE = range(1, 10)
+FIRST, _, GAP, REPEATED, SYNCH, SOURCE, CONFIGURATION, QUALITY, UNREADABLE = range(1, 10)
 BURST: Final = 3
 """Samples missing in a row from which protection functions usually block (IEC 61869-9 leaves it to them)."""
 
 VALIDITY: Final = 0x3
 INVALID: Final = 0x1
 TEST_BIT: Final = 0x800
-POINT_RMS: Final = 1
 FEW: Final = 5
 """Seconds of life, and of standstill after it, that make a waveform frozen."""
 
 LOW_HZ, HIGH_HZ = 40.0, 70.0
 RATE_SHARE: Final = 0.02
 FLOOD_SHARE: Final = 1.5
+PRESENT: Final = 0.2
+"""Share of a stream's strongest RMS below which it has no frequency."""
+
 DEAD: Final = 1e-3
 """Share of its former RMS below which a channel is gone."""
 
@@ -71,6 +74,7 @@ class _Stream:
     dead: bool = False
     plausible: int = 0
     odd: int = 0
+    strongest: float = 0.0  # RMS while the frequency was plausible
     test: bool = False
 
 
@@ -100,27 +104,14 @@ class SvRules(ProtocolRules):
 
     def _seconds(self, piece: Slice) -> None:
         """The closed second of each stream, with what its channels measured."""
-        numbers = protocol_numbers(piece, self.proto)
-        numbers = numbers[piece.messages["kind"][numbers] == WINDOW]
-        rows, owners = piece.messages.take(numbers), np.ascontiguousarray(piece.points["message"])
-        lows = np.searchsorted(owners, numbers)
-        sizes = np.searchsorted(owners, numbers + 1) - lows
-        highs = np.cumsum(sizes)
-        points = piece.points.take(np.repeat(lows - highs + sizes, sizes) + np.arange(sizes.sum()))
-        # one (channel, RMS) for each value, None where it is none
-        told = zip(*(points[name].tolist() for name in ("kind", "point", "value")), strict=True)
-        measured = [(at, rms) if kind == POINT_RMS and rms == rms else None for kind, at, rms in told]
-        ends = highs.tolist()
-        columns = (rows[name].tolist() for name in ("conv", "aux", "count", "value"))
-        for at, (conv, rate, samples, hertz) in enumerate(zip(*columns, strict=True)):
-            row = rows[at]
-            stream = self._streams.get(conv) or self._streams.put(conv, _Stream())
-            self._rate(row, stream, float(rate), samples)
-            now = dict(filter(None, measured[ends[at - 1] if at else 0 : ends[at]]))
+        for second in seconds(piece, self.proto):
+            row, now = second.row, second.rms
+            stream = self._streams.get(second.conv) or self._streams.put(second.conv, _Stream())
+            self._rate(row, stream, second.rate, second.samples)
             most = max(now.values(), default=0.0)
             self._frozen(row, stream, now)
             self._dead(row, stream, now, most)
-            self._frequency(row, stream, hertz, most)
+            self._frequency(row, stream, second.hertz, most)
             stream.rms = now
             stream.seconds += 1
 
@@ -231,11 +222,12 @@ class SvRules(ProtocolRules):
             self.say(NOTHING, one(row), text, f"RMS near {before:.4g}", f"{most:.4g}", group=self.point(row))
 
     def _frequency(self, row: Any, stream: _Stream, hertz: float, rms: float) -> None:
-        """Frequency of a stream that had a plausible one."""
-        if hertz != hertz or rms <= 0:
+        """Frequency of a stream that had a plausible one; that of noise on a dead line says nothing."""
+        if hertz != hertz or rms <= PRESENT * stream.strongest or rms <= 0:
             return
         if LOW_HZ <= hertz <= HIGH_HZ:
             stream.plausible, stream.odd = stream.plausible + 1, 0
+            stream.strongest = max(stream.strongest, rms)
             return
         stream.odd += 1
         if stream.odd == 2 and stream.plausible >= FEW:

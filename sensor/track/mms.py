@@ -43,6 +43,7 @@ from sensor.wire.mms import (
     service_number,
     variables,
 )
+from sensor.wire.mms_report import ID, ID_LENGTH, PARTS, SET, SET_LENGTH, SQNUM, report_head, report_values
 
 NO_SERVICE: Final = 255
 _MALFORMED = int(Flag.MALFORMED)
@@ -132,6 +133,8 @@ def _service(memory: Any, names: Any, buf: Any, at: int, end: int, tag: int, row
     elif number == 0:
         begin, octets = _reported(buf, inner, end, row)
     _name(memory, names, buf, inner, end, begin, octets, row)
+    if tag == UNCONFIRMED and number == 0:
+        _report(memory, names, buf, inner, end, row)
     if (tag == REQUEST and number == WRITE) or (tag == UNCONFIRMED and number == 0):
         _values(memory, names, buf, inner, end, row)
     if tag == REQUEST and row.name == 0:
@@ -204,6 +207,21 @@ def _reported(buf: Any, at: int, end: int, row: Any) -> tuple[int, int]:
     if first >= 0:
         _results(buf, first, last, row)
     return begin, octets
+
+
+@kernel
+def _report(memory: Any, names: Any, buf: Any, at: int, end: int, row: Any) -> None:
+    """Number, data set and identity of a report of IEC 61850, where the information report is one."""
+    at, end = report_values(buf, at, end)
+    if at < 0:
+        return
+    where = memory.where
+    report_head(buf, at, end, where)
+    row.seq, row.aux = where[SQNUM], where[PARTS]
+    if where[ID_LENGTH] > 0:
+        row.ident = intern(names.texts, buf, where[ID], where[ID_LENGTH])
+    if where[SET_LENGTH] > 0:
+        row.name = intern(names.texts, buf, where[SET], where[SET_LENGTH])
 
 
 @kernel

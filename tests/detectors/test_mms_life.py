@@ -100,3 +100,55 @@ def test_a_new_host_that_asks_for_time_is_told_once() -> None:
     asking = [b.row(64 * n, 3, src="10.0.0.9", port=123) for n in range(5)]
     levels = [found.level for found in b.findings(asking, baseline=known)]
     assert levels == [Level.NOTICE] + 4 * [Level.INFO]
+
+
+def control(b: Association, *actions: str, node: str = POS, reports: bool = True) -> Rows:
+    """A report, and a control step by step."""
+    told = [b.row(1, 768, S, point="RPT", seq=4)] if reports else []
+    steps = [
+        b.ask(2 + n, 4 if action == "SBO" else 5, f"{node}${action}") for n, action in enumerate(actions)
+    ]
+    return told + steps
+
+
+def loudest(b: Association, known: Baseline, rows: Rows) -> Level:
+    return max((found.level for found in b.findings(rows, baseline=known)), default=Level.INFO)
+
+
+CONTROLS = {
+    "selected": (("SBOw", "Oper"), POS, True, True),
+    "selected by a read": (("SBO", "Oper"), POS, True, True),
+    "taken back": (("SBOw", "Cancel"), POS, True, True),
+    "not selected": (("Oper",), POS, True, False),
+    "no control centre": (("SBOw", "Oper"), POS, False, False),
+    "a change of mode": (("SBOw", "Oper"), "IED1LD0/LLN0$CO$Mod", True, False),
+}
+
+
+@pytest.mark.parametrize("case", CONTROLS)
+def test_a_first_control_of_a_control_centre_that_selects(case: str) -> None:
+    b = Association()
+    actions, node, reports, quiet = CONTROLS[case]
+    known = b.learned([*b.poll(300), b.row(5, 768, S, point="RPT", seq=1)])
+    said = loudest(b, known, control(b, *actions, node=node, reports=reports))
+    assert (said == Level.INFO) == quiet
+
+
+def test_a_control_centre_that_never_commanded_in_long_learning_is_told() -> None:
+    b = Association()
+    report = b.row(5, 768, S, point="RPT", seq=1)
+    known = b.learned([*b.poll(3000), report])
+    assert loudest(b, known, control(b, "SBOw", "Oper")) == Level.ALARM
+    elsewhere = b.ask(6, 5, f"{POS}$SBOw", dst="10.0.0.3")
+    known = b.learned([*b.poll(3000), report, elsewhere])
+    assert loudest(b, known, control(b, "SBOw", "Oper")) == Level.INFO
+
+
+def test_many_servers_within_a_minute_are_a_sweep_whoever_selects() -> None:
+    b = Association()
+    servers = [f"10.0.0.{n}" for n in range(2, 9)]
+    polls = [b.ask(n, 4, MEASURED, dst=server) for n in range(300) for server in servers]
+    known = b.learned([*polls, b.row(5, 768, S, point="RPT", seq=1)])
+    rows = [b.row(1, 768, S, dst=server, point="RPT", seq=4, stream=n) for n, server in enumerate(servers)]
+    rows += [b.ask(2 + n, 5, f"{POS}$SBOw", dst=server, stream=n) for n, server in enumerate(servers)]
+    assert loudest(b, known, rows) == Level.ALARM

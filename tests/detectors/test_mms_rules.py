@@ -50,6 +50,10 @@ def broken(b: Client) -> dict[str, tuple[Rows, tuple[str, Level]]]:
             [ask(1, 5, f"{POS}$SBOw"), ask(2, 5, f"{POS}$Oper", src="10.0.0.66")],
             ("mms-select-stolen", ALARM),
         ),
+        "many servers": (
+            [ask(n, 5, f"{POS}$Oper", dst=f"10.0.0.{n}") for n in range(2, 6)],
+            ("mms-operate-many", WARNING),
+        ),
         "mode": ([ask(1, 5, "IED1LD0/LLN0$CO$Mod$Oper", value=5.0)], ("mms-mode", WARNING)),
         "a number used again": (
             [ask(n, 4, "IED1LD0/MMXU1$MX$TotW", seq=n if n < 40 else 20) for n in range(1, 41)],
@@ -88,6 +92,9 @@ def kept(b: Client) -> dict[str, Rows]:
         "one reject": [b.refuse(1, 1024)],
         "one association": [ask(1, 2048), *b.silence(2, 5), ask(6, 2816)],
         "a read of settings": [ask(1, 4, "IED1PROT/PTOC1$SE$StrVal$setMag$f")],
+        "many servers, one after the other": [
+            ask(20 * n, 5, f"{POS}$Oper", dst=f"10.0.0.{n}") for n in range(2, 6)
+        ],
         "no control item": [ask(1, 5, "KIRKLAND/CITEC_TS0", value=1.0)],
     }
 
@@ -130,3 +137,14 @@ def test_a_sweep_over_servers() -> None:
     sweep = [bench.ask(1 + n / 10, 2048, dst=f"10.0.0.{n}") for n in range(20, 30)]
     assert bench.said(sweep, baseline=bench.learned(bench.silence(0, 5))) == [("mms-sweep", WARNING)]
     assert bench.said(sweep, baseline=bench.learned(sweep)) == []
+
+
+def test_a_client_that_always_selects_such_objects_is_expected_to_do_so_elsewhere() -> None:
+    bench = Client()
+    baseline = bench.learned(bench.switched(1))
+    other = bench.ask(1, 5, "IED2LD0/QB7CSWI4$CO$Pos$Oper", dst="10.0.0.9")
+    assert bench.said([other], baseline=baseline) == [("mms-unselected", NOTICE)]
+    spare = bench.ask(1, 5, "IED2LD0/GGIO1$CO$SPCSO2$Oper", dst="10.0.0.9")
+    assert bench.said([spare], baseline=baseline) == []
+    direct = bench.learned([*bench.switched(1), bench.ask(5, 5, "LD0/CSWI1$CO$Pos$Oper", dst="10.0.0.7")])
+    assert bench.said([other], baseline=direct) == []

@@ -67,6 +67,8 @@ def tpkt_frames() -> list[f.Stamped]:
          i.s7(7, 1, i.s7_user(8, 4, 1, 0xD402), b"\x0a\0\0\0")),
         (i.s7(7, 2, i.s7_user(4, 2, 1), b"\xff\t\0\x10\0\1\1\1" + i.s7_item(0x83, 0, 16)), i.dt(b"\x72\1")),
     ]  # fmt: skip
+    exchanges += [(i.dt(b""), i.mms(i.report("LD0/LLN0$BR$b1", number, "LD0/LLN0$ds", parts=parts)))
+                  for number, parts in ((4, (0, True)), (4, (1, False)), (0xFFFF, None))]  # fmt: skip
     for number, (ask, answer) in enumerate(exchanges, 1):
         talk.client(number, ask)
         talk.server(number, answer + answer)

@@ -78,6 +78,22 @@ def test_a_value_out_of_range(
     assert words in spoken(alerts(tmp_path, protocol, known[protocol], change))["out-of-range"]
 
 
+def test_a_merging_unit_beyond_its_range_is_loud_only_after_a_day(
+    known: dict[str, Baseline], tmp_path: Path
+) -> None:
+    def change(name: str, second: float, value: float) -> float:
+        return 1.6 * value if name == "current" and second >= WRONG else value
+
+    def levels(baseline: Baseline) -> set[str]:
+        found = alerts(tmp_path, "sv", baseline, change)
+        return {alert.level for alert in found if alert.rule == "out-of-range"}
+
+    assert levels(known["sv"]) == {"info"}
+    tables = dict(known["sv"].tables)
+    tables["values"] = tables["values"].assign(block_s=lambda table: 100 * table["block_s"])
+    assert "warning" in levels(Baseline(tables, known["sv"].params))
+
+
 @pytest.mark.parametrize(
     ("protocol", "quantity", "size"),
     [("dnp3", "power", 2_500), ("c37118", "frequency", 0.02), ("sv", "current", 20)],
@@ -89,7 +105,10 @@ def test_a_jump_inside_the_range(
         there = name == quantity and WRONG <= second < WRONG + 20 and int(second) % 2
         return value + size if there else value
 
-    assert "value-jump" in spoken(alerts(tmp_path, protocol, known[protocol], change))
+    found = alerts(tmp_path, protocol, known[protocol], change)
+    assert "value-jump" in spoken(found)
+    told = {alert.level for alert in found if alert.rule == "value-jump"}
+    assert (told == {"info"}) == (protocol == "sv")  # a load is switched; less than a day was learned
 
 
 @pytest.mark.parametrize(("protocol", "quantity"), [("dnp3", "power"), ("c37118", "frequency")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 from sensor.simulate.build.ber import ber
 
@@ -58,18 +59,66 @@ def variable_list(*names: bytes) -> bytes:
     return ber(0xA0, b"".join(ber(0x30, ber(0xA0, name)) for name in names))
 
 
+def report_values(
+    ident: str,
+    number: int | None,
+    data_set: str = "",
+    *,
+    overflow: bool | None = None,
+    parts: tuple[int, bool] | None = None,
+    entry: bytes = b"",
+    revision: int = -1,
+    values: Sequence[bytes] = (),
+) -> bytes:
+    """Values of a report (IEC 61850-8-1, 17.2); ``parts`` are SubSqNum and MoreSegmentsFollow."""
+    said = [number is not None, False, bool(data_set), overflow is not None, bool(entry), revision >= 0]
+    options = 0
+    for bit, here in zip((1, 2, 4, 6, 7, 8), said, strict=True):
+        options |= 0x8000 >> bit if here else 0
+    head = b"" if number is None else ber(0x86, _unsigned(number))
+    head += ber(0x8A, data_set.encode()) if data_set else b""
+    head += b"" if overflow is None else ber(0x83, bytes([overflow]))
+    head += ber(0x89, entry) if entry else b""
+    head += ber(0x86, _unsigned(revision)) if revision >= 0 else b""
+    if parts is not None:
+        options |= 0x8000 >> 9
+        head += ber(0x86, _unsigned(parts[0])) + ber(0x83, bytes([parts[1]]))
+    inclusion = ber(0x84, b"\6" + (0xFFFF << 6 & 0xFFFF).to_bytes(2, "big"))
+    text, bits = ber(0x8A, ident.encode()), ber(0x84, b"\6" + options.to_bytes(2, "big"))
+    return text + bits + head + inclusion + b"".join(values)
+
+
+def report(ident: str, number: int | None, data_set: str = "", **more: Any) -> bytes:
+    """An information report that is a report of IEC 61850; ``more`` as of :func:`report_values`."""
+    values = report_values(ident, number, data_set, **more)
+    return ber(0xA3, ber(0xA0, ber(0xA1, ber(0x80, b"RPT")) + ber(0xA0, values)))
+
+
+def _unsigned(value: int) -> bytes:
+    """Contents of an unsigned integer: at least one octet, the highest bit clear."""
+    return value.to_bytes(value.bit_length() // 8 + 1, "big")
+
+
 def session(pdu: bytes) -> bytes:
     """Session and presentation around one MMS PDU."""
     pdv = ber(0x30, ber(2, bytes([MMS_CONTEXT])) + ber(0xA0, pdu))
     return b"\1\0\1\0" + ber(0x61, pdv)
 
 
-def associate(pdu: bytes, spdu: int = 0x0D, acse: int = 0x60) -> bytes:
+CONTEXTS = ber(
+    0xA4,
+    ber(0x30, ber(2, b"\1") + ber(6, b"\x52\1\0\1") + ber(0x30, ber(6, b"\x51\1")))
+    + ber(0x30, ber(2, bytes([MMS_CONTEXT])) + ber(6, b"\x28\xca\x22\2\1") + ber(0x30, ber(6, b"\x51\1"))),
+)
+"""Presentation contexts of a connect: 1 is the association, 3 is MMS."""
+
+
+def associate(pdu: bytes, spdu: int = 0x0D, acse: int = 0x60, contexts: bytes = b"") -> bytes:
     """Session connect (0D, 60) or accept (0E, 61) with an initiate in it."""
     external = ber(0x28, ber(2, bytes([MMS_CONTEXT])) + ber(0xA0, pdu))
     aarq = ber(acse, ber(0xA1, ber(6, b"\x28\xca\x22\x02\x03")) + ber(0xBE, external))
     user = ber(0x61, ber(0x30, ber(2, b"\1") + ber(0xA0, aarq)))
-    shown = ber(0x31, ber(0xA0, ber(0x80, b"\1")) + ber(0xA2, ber(0x81, b"\0\0\0\1") + user))
+    shown = ber(0x31, ber(0xA0, ber(0x80, b"\1")) + ber(0xA2, ber(0x81, b"\0\0\0\1") + contexts + user))
     parameters = b"\x05\x06\x13\x01\x00\x16\x01\x02\x14\x02\x00\x02" + bytes([0xC1, len(shown)]) + shown
     return bytes([spdu, len(parameters)]) + parameters
 
