@@ -71,6 +71,7 @@ from detectors.trends import MarginLearner, MarginTrends, learned_margins
 from detectors.values import ValueLearner, Values, value_limits
 from detectors.values_parts import Process, ProcessLearner, process_notes
 from detectors.values_process import share
+from detectors.values_untyped import settle
 from sensor import __version__
 from sensor.errors import UsageError
 from sensor.features.windows import WINDOW, Window, Windower, silent_row
@@ -277,6 +278,7 @@ class Learning:
         }
         for learner in self._learners:
             learner.finish(baseline)
+        settle(baseline)
         self._features.finish(baseline)
         self._worst.finish(baseline)
         self._write_hits(baseline)
