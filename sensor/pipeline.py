@@ -47,8 +47,9 @@ from detectors.rules.goose_data import GooseDataRules
 from detectors.rules.goose_state import GooseStateRules
 from detectors.rules.iec104 import Iec104Rules
 from detectors.rules.iec104_clock import Iec104ClockRules
-from detectors.rules.iec104_habits import ClockLearner, SelectLearner
+from detectors.rules.iec104_habits import ClockLearner, SelectLearner, TagLearner
 from detectors.rules.iec104_link import Iec104LinkRules
+from detectors.rules.iec104_tags import Iec104TagRules
 from detectors.rules.mms import MmsRules
 from detectors.rules.modbus import ModbusRules
 from detectors.rules.modbus_frames import ModbusFrameRules
@@ -105,6 +106,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     GooseDataRules,
     Iec104LinkRules,
     Iec104ClockRules,
+    Iec104TagRules,
     NtpRules,
     ConnectionRules,
     ModbusFrameRules,
@@ -222,6 +224,7 @@ class Learning:
                 PriorityLearner,
                 SelectLearner,
                 ClockLearner,
+                TagLearner,
             )
         ]
         self._learners.append(RhythmLearner(self.lens, self.options.time_zone))
