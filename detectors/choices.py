@@ -47,14 +47,18 @@ class ChoiceLearner:
         if not len(rows):
             return
         for mine, value in self.choices(rows.compress(rows["flags"] & np.uint32(REPEATED) == 0)):
-            src, dst = (self.lens.names.endpoint(int(mine[0][name])) for name in ("src", "dst"))
-            key = (src, dst, value)
-            if key not in self._seen and len(self._seen) >= MAX_CHOICES:
-                self.refused += 1
-                continue
-            first, last = int(mine["ts"].min()) / SECOND, int(mine["ts"].max()) / SECOND
-            seen = self._seen.setdefault(key, [0, first, last])
-            self._seen[key] = [seen[0] + len(mine), min(seen[1], first), max(seen[2], last)]
+            self.count(mine, value)
+
+    def count(self, mine: Rows, value: int) -> None:
+        """Count messages of one sender and receiver that chose alike."""
+        src, dst = (self.lens.names.endpoint(int(mine[0][name])) for name in ("src", "dst"))
+        key = (src, dst, value)
+        if key not in self._seen and len(self._seen) >= MAX_CHOICES:
+            self.refused += 1
+            return
+        first, last = int(mine["ts"].min()) / SECOND, int(mine["ts"].max()) / SECOND
+        seen = self._seen.setdefault(key, [0, first, last])
+        self._seen[key] = [seen[0] + len(mine), min(seen[1], first), max(seen[2], last)]
 
     def finish(self, baseline: Baseline) -> None:
         """Add the rows to the baseline."""

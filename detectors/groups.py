@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from detectors.base import Names, Slice
 from detectors.lookup import Lookup
-from grid_profiles.vocabulary import DANGEROUS, Flag, Role
+from grid_profiles.vocabulary import DANGEROUS, TIME_TAG, Flag, Role
 
 Ints = npt.NDArray[np.int64]
 ConvKey = tuple[str, str, str, int, str, int]
@@ -366,7 +366,7 @@ class Lens:
         return cast("PointRows", made)
 
     def _number(self, points: npt.NDArray[Any]) -> PointRows:
-        finite = np.flatnonzero(np.isfinite(points["value"]))
+        finite = np.flatnonzero(np.isfinite(points["value"]) & (points["kind"] < TIME_TAG))
         if not len(finite):
             return PointRows(points[:0], np.zeros(0, np.int64))
         order, first, sizes = _by_object(points["conv"][finite].astype(np.int64), points["point"][finite])

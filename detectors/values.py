@@ -10,10 +10,12 @@ vary (``calibration.upper_limit``).
 How loud: the range of some hours is no limit of the plant, so leaving it is a notice. A load wanders for a
 day before it has shown its range, and its range grows with the root of time as that of a random walk
 does: after less than a day, what stays within the range expected of a day (``Limits.room``) is kept at
-info, unless it leapt there in a step that dwarfs every step seen. A warning needs a gross violation: many
-ranges beyond, or some ranges beyond in such a leap. A GOOSE dataset exists to tell changes: what moves in
-it with a new state number is no news (rules judge the order of these numbers), what moves in a repetition
-is; elsewhere what stood still is news when it did so for :data:`FULL` or longer.
+info, unless it leapt there in a step that dwarfs every step seen; what a client writes to a set-point, which
+does not wander, only up to one range beyond. A warning needs a gross violation: many ranges beyond, or some
+ranges beyond in such a leap. A GOOSE dataset exists to tell changes: what moves in it with a new state number
+is no news (rules judge the order of these numbers), what moves in a repetition is; elsewhere what stood still
+is news when it did so for :data:`FULL` or longer, and none in octets whose type nobody names
+(``values_untyped.py``).
 
 A feeder that is switched off shows 0, whatever learning saw. So a value that fell to about 0, or left its
 range by little, waits 5 s for a change of state of its device, or looks 10 s back for one or for a command
@@ -47,6 +49,7 @@ from detectors.saturation import FULL, doubt
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
 from detectors.values_meaning import Meaning, point_words
 from detectors.values_switched import AFTERWARDS, Switched
+from detectors.values_untyped import same_octets, untyped
 from grid_profiles.vocabulary import Role
 
 NAME: Final = "values"
@@ -71,6 +74,9 @@ MANY: Final = 50
 
 VERY_FAR: Final = 10.0
 """... and however it came there from so many ranges on."""
+
+SELDOM: Final = 0.02
+"""Share of its values at which a point changes that somebody sets now and then."""
 
 COUNTS: Final = 20
 """Rises, and no fall, from which whole numbers count."""
@@ -218,6 +224,9 @@ class Limits:
     counter: bool = False
     """It only ever rose; there is no range, but a way back."""
 
+    chosen: bool = False
+    """It changed seldom, as what somebody sets; it does not wander."""
+
     @property
     def room(self) -> float:
         """Ranges beyond the limit that are still no news: the range of a day is as the root of time wider."""
@@ -342,7 +351,7 @@ class Values:
         mine = values[at]
         prior = np.r_[np.nan, mine[:-1]]
         prior[first] = before[counted]
-        lower = (mine < prior) & (mine > BEGUN_AGAIN * prior)
+        lower = (mine < prior) & (mine > np.where(prior < 0, prior / BEGUN_AGAIN, BEGUN_AGAIN * prior))
         return [(int(at[i]), float(prior[i])) for i in np.flatnonzero(lower)]
 
     def _back(self, row: Any, before: float, piece: Slice) -> Finding:
@@ -380,7 +389,8 @@ class Values:
 
     def _number(self, key: tuple[int, int], proto: int) -> int:
         """Number of a point met for the first time; -1 without limits or room."""
-        limits = self.limits.get((self.lens.conv(key[0]), self.lens.names.point(proto, key[1])))
+        conv, text = self.lens.conv(key[0]), self.lens.names.point(proto, key[1])
+        limits = self.limits.get((conv, same_octets(text))) or self.limits.get((conv, text))
         number = len(self._bands) if limits and len(self._bands) < MAX_POINTS else -1
         if limits and number >= 0:
             self._bands.append(limits)
@@ -415,6 +425,8 @@ class Values:
             level, why = (Level.NOTICE, "") if limits.learned >= FULL else (Level.INFO, doubt(limits.learned))
             if low and abs(value) > VERY_FAR * abs(low):
                 level, why = Level.NOTICE, ", out of all proportion"
+            if untyped(text):
+                level, why = Level.INFO, "; nobody says what these octets mean"
             if int(row["proto"]) == self._goose:
                 level, why = (
                     Level.INFO,
@@ -437,7 +449,9 @@ class Values:
             scores = FORGED_SCORES if forged else FAULT_SCORES
         more = FORGED if outside.gross and forged else ""
         level = Level.WARNING if outside.gross else Level.NOTICE
-        if not outside.gross and not outside.leapt and limits.beyond(value) <= limits.room:
+        written = limits.chosen and int(piece.messages["role"][int(row["message"])]) == Role.CLIENT
+        room = min(limits.room, 1.0) if written else limits.room
+        if not outside.gross and not outside.leapt and limits.beyond(value) <= room:
             level, more = Level.INFO, f"; {limits.learned / 60:.0f} min of learning are no day"
         elif int(row["proto"]) == self._sv and limits.learned < DAY:
             # load, motor and short circuit; what electricity does not allow, the rules of sampled values know
@@ -564,7 +578,8 @@ def _limits(row: Any, budget: Budget, points: int) -> Limits | None:
     margin = max(0.5 * spread, row.step)
     high = upper_limit(highs, probability, margin)
     low = -upper_limit([-value for value in lows], probability, margin)
-    return Limits(low, high, spread, seen, False, row.step, period, learned)
+    chosen = row.rises + row.falls <= SELDOM * row.count
+    return Limits(low, high, spread, seen, False, row.step, period, learned, chosen=chosen)
 
 
 def _proportion(row: Any, learned: float) -> Limits | None:

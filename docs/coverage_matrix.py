@@ -24,7 +24,7 @@ REASONS: Final = {
     "iec104-replay-command": "An approved command, from the host that gives it, with numbers that fit: the "
     "station could not tell it from the true one either. That it comes once more is no evidence; "
     "`rhythm-hour`, which knows the hours of commands, needs two days of learning. A replay of a command "
-    "with a time tag (types 58 to 64) carries its age, but the tag is not decoded.",
+    "with a time tag (types 58 to 64) carries its age and is told (`iec104-command-old`); this one has none.",
     "iec104-delay": "Delays of 1 to 6 s break no limit of the standard (t1 = 15 s) and are told at info "
     "(`iec104-late-ack`, over t2). In an hour the station gives fewer than 30 answers of a kind, too few for "
     "their time to be judged; its cyclic reports, 9 to 11 s apart while learning, stay within the limits of "

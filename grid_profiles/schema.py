@@ -18,7 +18,7 @@ from grid_profiles.vocabulary import KindClass
 FORMAT: Final = 1
 """The only profile format this version reads."""
 
-POINT_FORMATS: Final = ("text", "modbus", "iec104", "goose", "sv", "number")
+POINT_FORMATS: Final = ("text", "modbus", "iec104", "goose", "sv", "s7comm", "number")
 CATEGORIES: Final = ("industrial", "background")
 ROLES: Final = ("server_port", "publisher", "peer")
 LAYERS: Final = ("ip", "ethernet")

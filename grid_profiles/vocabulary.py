@@ -66,6 +66,9 @@ POINT: Final = np.dtype(
     ]
 )
 
+TIME_TAG: Final = 1 << 20
+"""Bit of POINT.kind: ``value`` is the object's time tag, epoch seconds as if it were UTC, and no value."""
+
 
 class Role(IntEnum):
     """Who speaks, by the protocol's own roles (client = master = controlling station)."""

@@ -18,7 +18,9 @@ import numpy as np
 from detectors.base import Conversation
 from grid_profiles.loader import Registry
 from grid_profiles.vocabulary import ANY_POINT, MISSING
+from sensor.s7words import s7_words
 from sensor.track.table import COUNT, FULL, REFUSED, intern, lookup, make_table
+from sensor.wire.s7values import ELEMENT
 
 MAC, IPV4, IPV6 = 1, 4, 6
 MAC_TEXT = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
@@ -172,7 +174,9 @@ class Names:
             base, entry = self.text(point >> 16), point & 0xFFFF
             metric = SV_METRICS.get(entry, str(entry)) if style == "sv" else str(entry)
             return base if entry == ANY_POINT else f"{base} [{metric}]"
-        return self.text(point) if style == "text" else str(point)
+        if style == "s7comm" and point >= ELEMENT:
+            return s7_words(point)
+        return self.text(point) if style in ("text", "s7comm") else str(point)
 
     def counters(self) -> dict[str, int]:
         """Entries in each table and how many more were refused."""

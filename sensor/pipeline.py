@@ -47,8 +47,9 @@ from detectors.rules.goose_data import GooseDataRules
 from detectors.rules.goose_state import GooseStateRules
 from detectors.rules.iec104 import Iec104Rules
 from detectors.rules.iec104_clock import Iec104ClockRules
-from detectors.rules.iec104_habits import ClockLearner, SelectLearner
+from detectors.rules.iec104_habits import ClockLearner, SelectLearner, TagLearner
 from detectors.rules.iec104_link import Iec104LinkRules
+from detectors.rules.iec104_tags import Iec104TagRules
 from detectors.rules.mms import MmsRules
 from detectors.rules.mms_reports import MmsReportRules
 from detectors.rules.modbus import ModbusRules
@@ -73,6 +74,7 @@ from detectors.trends import MarginLearner, MarginTrends, learned_margins
 from detectors.values import ValueLearner, Values, value_limits
 from detectors.values_parts import Process, ProcessLearner, process_notes
 from detectors.values_process import share
+from detectors.values_untyped import settle
 from sensor import __version__
 from sensor.errors import UsageError
 from sensor.features.windows import WINDOW, Window, Windower, silent_row
@@ -108,6 +110,7 @@ RULES: Final[tuple[Callable[[Lens, Baseline | None], Detector], ...]] = (
     MmsReportRules,
     Iec104LinkRules,
     Iec104ClockRules,
+    Iec104TagRules,
     NtpRules,
     ConnectionRules,
     ModbusFrameRules,
@@ -225,6 +228,7 @@ class Learning:
                 PriorityLearner,
                 SelectLearner,
                 ClockLearner,
+                TagLearner,
             )
         ]
         self._learners.append(RhythmLearner(self.lens, self.options.time_zone))
@@ -281,6 +285,7 @@ class Learning:
         }
         for learner in self._learners:
             learner.finish(baseline)
+        settle(baseline)
         self._features.finish(baseline)
         self._worst.finish(baseline)
         self._write_hits(baseline)

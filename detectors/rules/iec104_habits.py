@@ -1,7 +1,8 @@
 """What learning keeps of IEC 60870-5-104 for the rules: who selects before it executes, whose clocks fit.
 
-Both go into the table ``choices``: by master, station and type how many commands selected and how many
-executed (60870-5-5, 6.8); by master and station how many clock commands set the capture's own time.
+All go into the table ``choices``: by master, station and type how many commands selected and how many
+executed (60870-5-5, 6.8); by master and station how many clock commands set the capture's own time, and
+how old the time tags of commands are when they come.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from typing import Final
 
 import numpy as np
 
+from detectors.base import Slice
 from detectors.baseline import Baseline
 from detectors.choices import ChoiceLearner, Rows
 from detectors.groups import among
 from detectors.rules.clock import offset_of
+from detectors.rules.common import MAX_READ
 from detectors.rules.iec104_clock import ACTIVATION, CLOCK, FITS, NAME, OFF, beside_zones
-from detectors.rules.shared import grouped
+from detectors.rules.iec104_tags import TAGS, commands_of, tags_of
+from detectors.rules.shared import grouped, one
 from grid_profiles.vocabulary import Flag, Role
 
 COMMANDS: Final = (*range(45, 52), *range(58, 65))
@@ -51,6 +55,19 @@ class ClockLearner(ChoiceLearner):
         set_ = rows[(rows["kind"] == CLOCK) & (rows["cause"] == ACTIVATION) & (rows["role"] == Role.CLIENT)]
         for mine in grouped(set_[~np.isnan(set_["value"])], "src", "dst"):
             yield mine, int(all(abs(beside_zones(offset_of(row))) <= OFF for row in mine[:64]))
+
+
+class TagLearner(ChoiceLearner):
+    """Counts by how many seconds the time tags of commands are older than their arrival."""
+
+    protocol, what = NAME, TAGS
+
+    def learn(self, piece: Slice) -> None:
+        """Take one slice."""
+        tags = tags_of(piece, self._proto)
+        tags = tags.where(commands_of(tags))
+        for row, delay in zip(tags.messages[:MAX_READ], tags.delays.tolist(), strict=False):
+            self.count(one(row), round(delay))
 
 
 def learned_styles(baseline: Baseline | None) -> dict[Style, tuple[int, int]]:

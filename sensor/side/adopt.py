@@ -102,7 +102,7 @@ def _points(codes: npt.NDArray[np.int64], names: Names, proto: int, texts: npt.N
         style = names.registry.by_id(proto).points_format
     except KeyError:
         raise ResultError("a protocol that nobody knows") from None
-    if style == "text":
+    if style in ("text", "s7comm"):  # elements of S7comm, which are no texts, are the native engine's alone
         return np.where(codes == MISSING, codes, _mapped(codes, texts))
     if style in ("goose", "sv"):
         return np.where(codes == MISSING, codes, _mapped(codes >> 16, texts) << 16 | codes & 0xFFFF)

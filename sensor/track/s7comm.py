@@ -1,4 +1,4 @@
-"""S7comm messages: a message becomes a row, an answer meets its job by PDU reference."""
+"""S7comm messages: a message becomes a row, an answer meets its job, values become points."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from grid_profiles.vocabulary import Flag
 from sensor.jit import kernel
+from sensor.track.s7values import answer_items, ask_items, write_items
 from sensor.track.sides import as_client, as_server
 from sensor.track.state import S7COMM, conversation, open_row
 from sensor.track.table import intern
@@ -19,7 +20,9 @@ from sensor.wire.s7comm import (
     ASKS,
     CYCLIC,
     JOB,
+    READ,
     USERDATA,
+    WRITE,
     parse_s7comm,
     s7comm_item,
     s7comm_name,
@@ -28,6 +31,7 @@ from sensor.wire.s7comm import (
 
 _UNANSWERED = int(Flag.UNANSWERED)
 _RETRANSMITTED = int(Flag.RETRANSMITTED)
+_MALFORMED = int(Flag.MALFORMED)
 
 
 @kernel
@@ -53,6 +57,20 @@ def emit_s7comm(memory: Any, names: Any, buf: Any, at: int, end: int, size: int)
     elif kind == USERDATA and sort == (ASKS << 4 | CYCLIC) and row.count > 0:
         _address(memory, names, buf, s7comm_item(buf, data + 8, behind, row.count), row)
     _pair(memory, row, kind, sort)
+    if row.count > 0 and not row.flags & np.uint32(_MALFORMED):
+        _values(memory, buf, parameters, data, behind, row)
+
+
+@kernel
+def _values(memory: Any, buf: Any, parameters: int, data: int, behind: int, row: Any) -> None:
+    side = memory.context.side
+    if row.kind == JOB << 8 | READ:
+        if not row.flags & np.uint32(_RETRANSMITTED):
+            ask_items(memory, buf, parameters + 2, data, row, side)
+    elif row.kind == JOB << 8 | WRITE:
+        write_items(memory, buf, parameters + 2, data, data, behind, row)
+    elif row.kind == ANSWER << 8 | READ and row.state >= 0:
+        answer_items(memory, buf, data, behind, row, 1 - side, row.state)
 
 
 @kernel

@@ -244,5 +244,17 @@ def cp56_time(buf: Any, at: int) -> float:
 
 
 @kernel
+def iec104_tagged(kind: int) -> bool:
+    """Do elements of this type end with CP56Time2a? Process information 30 to 40, commands 58 to 64."""
+    return 30 <= kind <= 40 or 58 <= kind <= 64
+
+
+@kernel
+def tag_quality(buf: Any, at: int) -> int:
+    """Of the seven octets CP56Time2a at ``at``: IV (0x80) and SU, summer time (0x40)."""
+    return (np.int64(buf[at + 2]) & 0x80) | (np.int64(buf[at + 3]) & 0x80) >> 1
+
+
+@kernel
 def mark_select(row: Any) -> None:
     row.flags |= np.uint32(_SELECT)

@@ -135,6 +135,9 @@ COUNTER = Limits(float("-inf"), float("inf"), 100.0, (0.0, 100.0), False, 1.0, 1
         ((500, 501, 502), []),
         ((500, 440, 441), ["counter-back"]),  # answers of a minute ago
         ((65_000, 3, 4), []),  # it began again
+        ((-500, -560, -559), ["counter-back"]),  # a word with sign, halfway round
+        ((-500, -499, 5), []),
+        ((32_767, -32_768, -32_767), []),  # it went round
     ],
 )
 def test_a_counter_that_goes_back(steps: tuple[float, ...], rules: list[str]) -> None:

@@ -6,8 +6,18 @@ from tests.lab import c37118 as c
 from tests.lab import frames as f
 from tests.lab import iso as i
 from tests.lab.frames import ber
+from tests.reference.s7values import Item
 
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
+S7_ITEMS = (
+    Item(2, 9, 1, 0x84, 8), Item(8, 1, 2, 0x84, 0), Item(1, 1, 0, 0x83, 3),
+    Item(5, 3, 0, 0x81, 0), Item(28, 2, 0, 0x1C, 4), Item(7, 1, 9, 0x84, (1 << 19) - 32),
+)  # fmt: skip
+S7_DATA = (
+    b"\xff\4\0\x48\1\x42\x70\0\0\x42\x71\7\x08\0" + b"\xff\7\0\4\x42\x70\0\0" + b"\xff\3\0\1\1\0"
+    b"\xff\5\0\x30\0\1\0\2\xff\xfe" + b"\xff\x09\0\4\0\1\0\2" + b"\xff\6\0\4\0\0\0\1"
+)
+"""Items of every width, and their data: odd lengths, lengths in bits and in octets."""
 
 
 def c37118_frames() -> list[f.Stamped]:
@@ -61,6 +71,10 @@ def tpkt_frames() -> list[f.Stamped]:
         (i.mms(ber(0x85, b"\6")), i.mms(ber(0xA4, ber(0x80, b"\5") + ber(0x81, b"\1")))),
         (i.s7(1, 2, i.s7_items(4, i.s7_item(0x84, 12, 0x50))), i.s7(3, 2, b"\4\1", b"\xff\3\0\1\1")),
         (i.s7(1, 3, i.s7_items(5, i.s7_item(0x82, 0, 8)), b"\0\4\0\x08\1"), i.s7(3, 3, b"\5\1", b"\x05")),
+        (i.s7(1, 6, i.s7_items(4, *(item.octets() for item in S7_ITEMS))),
+         i.s7(3, 6, b"\4\6", S7_DATA)),
+        (i.s7(1, 7, i.s7_items(5, *(item.octets() for item in S7_ITEMS)), S7_DATA),
+         i.s7(3, 7, b"\5\6", b"\xff" * 6)),
         (i.s7(1, 4, i.s7_text(0x28, 7, "_INSE", b"\1\x000A00001P")), i.s7(2, 4, b"", error=0x8104)),
         (i.s7(1, 5, i.s7_text(0x1A, 7, "_0A00001P")), i.s7(3, 5, b"\x1a")),
         (i.s7(7, 1, i.s7_user(4, 4, 1), b"\xff\t\0\4\0\x11\0\0"),

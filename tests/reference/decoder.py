@@ -394,7 +394,7 @@ class Reference:
             (found.malformed, Flag.MALFORMED),
         ):
             row.flags |= flag if present else 0
-        row.points = [Point(found.kind, point, value, quality) for point, value, quality in found.objects]
+        row.points = [Point(*values) for values in found.objects]
 
     def _modbus(self, pdu: bytes) -> None:
         now = self._now

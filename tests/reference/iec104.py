@@ -113,6 +113,9 @@ def _none(e: bytes) -> Decoded:
 
 
 CP24, CP56 = 3, 7
+TIME_TAG = 1 << 20
+TAGGED = {*range(30, 41), *range(58, 65)}
+"""Types whose element ends with a time of seven octets, which is a point beside its value."""
 CLOCK = 103
 TYPES: dict[int, tuple[int, Callable[[bytes], Decoded]]] = {
     1: (1, _siq), 2: (1 + CP24, _siq), 3: (1, _diq), 4: (1 + CP24, _diq),
@@ -155,7 +158,7 @@ class Apdu:
     select: bool = False
     broadcast: bool = False
     malformed: bool = False
-    objects: list[tuple[int, float, int]] = field(default_factory=list)  # point, value, quality
+    objects: list[tuple[int, int, float, int]] = field(default_factory=list)  # kind, point, value, quality
 
 
 def length(data: bytes) -> int | None:
@@ -212,7 +215,11 @@ def _asdu(found: Apdu, body: bytes) -> None:
             found.value, found.select = value, select
         if found.kind == CLOCK and not found.objects:
             found.value = cp56(octets)
-        found.objects.append((common << 24 | address, value, quality))
+        found.objects.append((found.kind, common << 24 | address, value, quality))
+        if found.kind in TAGGED:
+            time = octets[-CP56:]
+            invalid = (0x80 if time[2] & 0x80 else 0) | (0x40 if time[3] & 0x80 else 0)
+            found.objects.append((TIME_TAG | found.kind, common << 24 | address, cp56(time), invalid))
 
 
 def cp56(e: bytes) -> float:

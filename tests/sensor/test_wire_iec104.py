@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 import struct
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grid_profiles.vocabulary import Flag
+from grid_profiles.vocabulary import TIME_TAG, Flag
 from sensor.wire.iec104 import ELEMENT_SIZE
 from tests.lab import frames as f
-from tests.reference.iec104 import TYPES
-from tests.reference.rows import CLIENT, SERVER, Message
+from tests.reference.iec104 import TAGGED, TYPES
+from tests.reference.rows import CLIENT, SERVER, Message, Point
 from tests.reference.run import decode
 
 S = 1_000_000_000
 CP24 = bytes.fromhex("a00f0c")
 CP56 = bytes.fromhex("a00f0c17190819")
+CP56_SECONDS = datetime(2025, 8, 25, 23, 12, 4, tzinfo=UTC).timestamp()
 NAN = math.nan
 
 # type id, octets of one element (hex), value, quality, select
@@ -118,6 +120,11 @@ def said(*apdus: bytes, side: int = 1) -> list[Message]:
     return [row for row in decode(talk.frames) if row.proto == "iec104"]
 
 
+def values_of(row: Message) -> list[Point]:
+    """Points without time tags."""
+    return [point for point in row.points if point.kind < TIME_TAG]
+
+
 def same(value: float, expected: float) -> bool:
     return value == expected or (math.isnan(value) and math.isnan(expected))
 
@@ -132,9 +139,11 @@ def test_element(kind: int, octets: str, value: float, quality: int, select: boo
     if kind != 103:  # whose message alone has the time
         assert same(row.value, value)
     assert row.flags == (Flag.SELECT if select else 0)
-    (point,) = row.points
+    point, *tags = row.points
     assert (point.kind, point.point, point.quality) == (kind, row.point, quality)
     assert same(point.value, value)
+    expected = [(TIME_TAG | kind, row.point, CP56_SECONDS, 0)] if kind in TAGGED else []
+    assert [(tag.kind, tag.point, tag.value, tag.quality) for tag in tags] == expected
     assert row.size == 6 + 6 + 3 + len(element)
 
 
@@ -157,6 +166,23 @@ def test_time_of_a_clock_command(octets: str, value: float) -> None:
     assert [math.isnan(point.value) for point in row.points] == [True]
 
 
+@pytest.mark.parametrize(
+    ("octets", "value", "quality"),
+    [
+        ("5984240b1c0615", 1624880193.881, 0),
+        ("5984a40b1c0615", 1624880193.881, 0x80),  # invalid
+        ("5984248b1c0615", 1624880193.881, 0x40),  # summer time
+        ("5984e48b1c0615", 1624880193.881, 0xC0),  # and the reserved bit of the minute
+        ("60ea000b1c0615", NAN, 0),  # a minute of sixty seconds
+    ],
+)
+def test_time_tag(octets: str, value: float, quality: int) -> None:
+    (row,) = said(f.apci_i(3, 9, f.asdu(36, 3, 7, [(9, bytes(5) + bytes.fromhex(octets))])))
+    tag = row.points[1]
+    assert (tag.kind, tag.point, tag.quality) == (TIME_TAG | 36, 7 << 24 | 9, quality)
+    assert same(tag.value, value)
+
+
 def test_the_table_covers_every_type() -> None:
     assert {row[0] for row in ELEMENTS} == set(TYPES)
     sizes = {kind: size for kind, (size, _) in TYPES.items()}
@@ -172,7 +198,9 @@ def test_several_objects(kind: int, sq: bool) -> None:
     if kind == 102 and sq:  # no octets to count by: the one address written is the one object
         assert [point.point & 0xFFFFFF for point in row.points] == [100]
         return
-    assert [point.point & 0xFFFFFF for point in row.points] == [ioa for ioa, _ in objects]
+    assert [point.point & 0xFFFFFF for point in values_of(row)] == [ioa for ioa, _ in objects]
+    if kind in TAGGED:
+        assert [point.point for point in row.points[1::2]] == [point.point for point in row.points[::2]]
     assert not row.flags & Flag.MALFORMED
 
 
@@ -184,8 +212,8 @@ def test_length_that_does_not_fit(kind: int, sq: bool) -> None:
     body = f.asdu(kind, 3, 1, [(1, bytes(size)), (2, bytes(size))], sq=sq)
     short, long = said(f.apci_i(0, 0, body[:-1]), f.apci_i(1, 0, body + b"\0"))
     if kind != 102 or not sq:
-        assert len(short.points) == 1
-        assert len(long.points) == 2
+        assert len(values_of(short)) == 1
+        assert len(values_of(long)) == 2
     assert short.flags & Flag.MALFORMED
     assert long.flags & Flag.MALFORMED
 
