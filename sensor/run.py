@@ -230,7 +230,7 @@ def _point_series(detection: Detection, decoded: Decoded, samples: Samples) -> l
     rows = rows.compress(_named(rows, wanted, decoded))
     if not len(rows):
         return []
-    bands = _bands(detection)
+    bands = _bands(detection, {point for _, point in wanted})
     made: list[PointSeries] = []
     rows = rows.take(np.lexsort((rows["point"], rows["proto"], rows["conv"])))
     edges = [np.diff(rows[column]) != 0 for column in ("conv", "proto", "point")]
@@ -260,9 +260,9 @@ def _named(rows: npt.NDArray[Any], wanted: set[tuple[str, str]], decoded: Decode
     return found
 
 
-def _bands(detection: Detection) -> dict[Any, tuple[float, float]]:
+def _bands(detection: Detection, points: set[str]) -> dict[Any, tuple[float, float]]:
     from detectors.values import value_limits
     from sensor.pipeline import budget_of
 
-    limits = value_limits(detection.baseline, budget_of(detection.baseline))
+    limits = value_limits(detection.baseline, budget_of(detection.baseline), points)
     return {key: (band.low, band.high) for key, band in limits.items()}

@@ -177,15 +177,12 @@ class Habits:
         if baseline is None:
             return
         self._hits = {(row.rule, row.src, row.dst): int(row.count) for row in baseline.rows("rule_hits")}
-        for row in baseline.rows("conversations"):
-            if row.protocol == protocol:
-                self.pairs.add((row.client, row.server))
-        for row in baseline.rows("kinds"):
-            if row.protocol == protocol:
-                self.kinds.add((row.client, row.server, int(row.role), int(row.kind)))
-        for row in baseline.rows("points"):
-            if row.protocol == protocol:
-                self.points.setdefault((row.client, row.server), set()).add((int(row.kind), row.point))
+        for row in baseline.spoken("conversations", protocol):
+            self.pairs.add((row.client, row.server))
+        for row in baseline.spoken("kinds", protocol):
+            self.kinds.add((row.client, row.server, int(row.role), int(row.kind)))
+        for row in baseline.spoken("points", protocol):
+            self.points.setdefault((row.client, row.server), set()).add((int(row.kind), row.point))
 
     def hits(self, rule: str, src: str, dst: str) -> int:
         """How often learning hit this rule between these hosts."""
