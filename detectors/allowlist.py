@@ -28,7 +28,6 @@ from detectors.groups import (
     Groups,
     Key,
     Lens,
-    addressed,
     grouped,
     is_group_address,
     is_ip,
@@ -167,7 +166,7 @@ class Allowlist:
         found: dict[str, list[Finding]] = {}
         self._mms.see(piece)
         unknown = self._kind_findings(messages, grouped(piece), found)
-        for conv, kind, point, row in addressed(piece, self._objects.fine):
+        for conv, kind, point, row in self._objects.unknown(piece):
             if conv not in unknown:
                 sample = messages[row]
                 finding = self._objects.judge(conv, kind, point, sample)
@@ -200,9 +199,8 @@ class Allowlist:
         """Findings about conversations and kinds; returns conversations that are unknown."""
         unknown: dict[int, list[int]] = {}
         dangers: dict[int, int] = {}
-        for index, packed in enumerate(groups.keys.tolist()):
-            if packed in self._fine:
-                continue
+        fine = self._fine
+        for index, packed in [one for one in enumerate(groups.keys.tolist()) if one[1] not in fine]:
             key = unpack(packed)
             if self.lens.conv(key.conv) not in self._convs:
                 first = int(groups.rows(index)[0])

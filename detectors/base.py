@@ -87,8 +87,8 @@ class Slice:
         are flagged on the message behind them.
     cache : dict
         What several detectors need to know of the slice and one of them has computed.
-    columns : dict
-        What :meth:`column` has taken out.
+    columns, point_columns : dict
+        What :meth:`column` and :meth:`point_column` have taken out.
     """
 
     start: int
@@ -99,6 +99,7 @@ class Slice:
     lost: int = 0
     cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     columns: dict[str, npt.NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
+    point_columns: dict[str, npt.NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """One column of the messages, aligned and of one piece, taken out once for all who ask; for reading.
@@ -108,6 +109,13 @@ class Slice:
         taken = self.columns.get(name)
         if taken is None:
             taken = self.columns[name] = np.ascontiguousarray(self.messages[name])
+        return taken
+
+    def point_column(self, name: str) -> npt.NDArray[Any]:
+        """The same of the points."""
+        taken = self.point_columns.get(name)
+        if taken is None:
+            taken = self.point_columns[name] = np.ascontiguousarray(self.points[name])
         return taken
 
 

@@ -182,14 +182,14 @@ class Disturbances:
         come = np.argsort(heads)  # in order of arrival
         last = groups.order[groups.starts + groups.counts - 1]
         times = piece.column("ts")[last[come]].tolist()
-        latest: dict[Pair, int] = {}
+        self._pair(int(groups.keys.max()))  # so that all of them are in the list
+        pairs, links = self._pairs, self._links
         for conv, ts in zip(groups.keys[come].tolist(), times, strict=True):
-            pair = self._pair(conv)
+            pair = pairs[conv] if conv >= 0 else None
             if pair is not None:
-                latest[pair] = max(ts, latest.get(pair, ts))
-        for pair, ts in latest.items():
-            link = self._link(pair)
-            link.heard = max(link.heard, ts)
+                link = links.get(pair) or self._link(pair)
+                if link.heard < ts:
+                    link.heard = ts
 
     def _link(self, pair: Pair) -> _Link:
         link = self._links.get(pair)

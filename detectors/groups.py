@@ -6,7 +6,7 @@ instead of one dictionary look-up per message.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from detectors.base import Names, Slice
 from detectors.lookup import Lookup
+from detectors.points import Points
 from grid_profiles.vocabulary import DANGEROUS, TIME_TAG, Flag, Role
 
 Ints = npt.NDArray[np.int64]
@@ -207,21 +208,10 @@ def _addresses(columns: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]]) -> np
     return np.asarray(asked & ~polled, np.bool_)
 
 
-def addressed(piece: Slice, known: Set[tuple[int, int, int]]) -> list[tuple[int, int, int, int]]:
-    """(conv, kind, point, first row) for each object that a slice's messages address and that is not known.
-
-    In ascending order, as :func:`objects`.
-    """
-    columns = {
-        name: piece.column(name) for name in ("conv", "kind", "point", "flags", "role", "state", "cause")
-    }
-    at = np.flatnonzero(_addresses(columns))
-    named = list(zip(*(columns[name].take(at).tolist() for name in ("conv", "kind", "point")), strict=True))
-    new = set(named) - known
-    if not new:
-        return []
-    first = dict(zip(reversed(named), reversed(at.tolist()), strict=True))
-    return [(*one, first[one]) for one in sorted(new)]
+def addressed(piece: Slice) -> Ints:
+    """Rows of a slice's messages that :func:`addressing` would take."""
+    columns = {name: piece.column(name) for name in ("point", "flags", "role", "state", "cause")}
+    return np.flatnonzero(_addresses(columns))
 
 
 def objects(rows: npt.NDArray[Any]) -> list[tuple[int, int, int, int, Any]]:
@@ -282,7 +272,7 @@ def _by_object(convs: Ints, points: Ints) -> tuple[npt.NDArray[np.intp], Ints, I
 class PointRows(NamedTuple):
     """Points with a value, sorted by conversation and point; ``numbers[i]`` is the run's number of row i."""
 
-    rows: npt.NDArray[Any]
+    rows: Points
     numbers: Ints
 
 
@@ -362,19 +352,22 @@ class Lens:
         """The values of a slice, made once for all who ask."""
         made = piece.cache.get("points")
         if made is None:
-            made = piece.cache["points"] = self._number(piece.points)
+            made = piece.cache["points"] = self._number(piece)
         return cast("PointRows", made)
 
-    def _number(self, points: npt.NDArray[Any]) -> PointRows:
-        finite = np.flatnonzero(np.isfinite(points["value"]) & (points["kind"] < TIME_TAG))
+    def _number(self, piece: Slice) -> PointRows:
+        valued = np.isfinite(piece.point_column("value")) & (piece.point_column("kind") < TIME_TAG)
+        finite = np.flatnonzero(valued)
         if not len(finite):
-            return PointRows(points[:0], np.zeros(0, np.int64))
-        order, first, sizes = _by_object(points["conv"][finite].astype(np.int64), points["point"][finite])
-        points = points.take(finite[order])
-        heads = points.take(first)
-        return PointRows(
-            points, np.repeat(self._points.numbers(heads["conv"].astype(np.int64), heads["point"]), sizes)
-        )
+            return PointRows(Points(piece, finite), np.zeros(0, np.int64))
+        convs, points = piece.point_column("conv"), piece.point_column("point")
+        if len(finite) < len(convs):
+            convs, points = convs[finite], points[finite]
+        convs = convs.astype(np.int64)
+        order, first, sizes = _by_object(convs, points)
+        heads = order[first]
+        numbers = np.repeat(self._points.numbers(convs[heads], points[heads]), sizes)
+        return PointRows(Points(piece, finite[order]), numbers)
 
     def link(self, ident: int) -> str:
         """A conversation in a few words: ``10.0.0.1 to 10.0.0.2 (modbus unit 1)``."""

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,6 +46,7 @@ from detectors.base import Finding, Level, Reading, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import DAY, FIT_SHARE, Blocks, Budget, upper_limit
 from detectors.groups import SECOND, ConvKey, Ints, Lens, column, runs
+from detectors.points import Points
 from detectors.saturation import FULL, doubt
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
 from detectors.values_meaning import Meaning, point_words
@@ -318,7 +320,7 @@ class Values:
         if not watched.any():
             return []
         numbers, starts, sizes = bands[watched], firsts[watched], lengths[watched]
-        values = np.ascontiguousarray(points["value"])
+        values = points["value"]
         lowest, highest = (most.reduceat(values, firsts)[watched] for most in (np.minimum, np.maximum))
         before, self._last[numbers] = self._last[numbers], values[starts + sizes - 1]
         back = self._backwards(numbers, starts, sizes, values, before)
@@ -377,7 +379,7 @@ class Values:
         worst = int(np.argmax(np.maximum(limits.low - values, values - limits.high)))
         return _Outside(points[worst], limits, before if worst == 0 else float(values[worst - 1]))
 
-    def _resolve(self, points: npt.NDArray[Any], places: Ints, firsts: Ints) -> Ints:
+    def _resolve(self, points: Points, places: Ints, firsts: Ints) -> Ints:
         """Number of the band of each group of values, -1 without one; ``places`` are the run's points."""
         self._band = column(self._band, places, UNKNOWN)
         for index in np.flatnonzero(self._band[places] == UNKNOWN).tolist():
@@ -547,13 +549,21 @@ def _device(row: Any, piece: Slice) -> int:
     return int(piece.messages["src"][int(row["message"])])
 
 
-def value_limits(baseline: Baseline, budget: Budget) -> dict[ValueKey, Limits]:
-    """Band of each point that was seen often enough; counters and wandering points have none."""
+def value_limits(
+    baseline: Baseline, budget: Budget, points: Collection[str] | None = None
+) -> dict[ValueKey, Limits]:
+    """Band of each point that was seen often enough; counters and wandering points have none.
+
+    Or of some points only, by their names.
+    """
     learned = float(baseline.params.get("learned_s", 0.0))
     seldom = [row for row in baseline.rows("values") if FEW <= row.count < MIN_COUNT]
     rows = [row for row in baseline.rows("values") if row.count >= MIN_COUNT]
+    watched = len(rows)
+    if points is not None:
+        seldom, rows = ([row for row in some if row.point in points] for some in (seldom, rows))
     made = {(conv_of(row), row.point): _proportion(row, learned) for row in seldom}
-    made |= {(conv_of(row), row.point): _limits(row, budget, len(rows)) for row in rows}
+    made |= {(conv_of(row), row.point): _limits(row, budget, watched) for row in rows}
     return {key: limits for key, limits in made.items() if limits is not None}
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from detectors.base import Slice
 from detectors.groups import REPEATED, Lens, PointRows
+from detectors.points import Points
 
 Mask = npt.NDArray[np.bool_]
 
@@ -98,9 +99,9 @@ class Meaning:
             piece.cache["measured"] = self.measured(self.lens.points(piece).rows)
         return cast("Mask | None", piece.cache["measured"])
 
-    def measured(self, points: npt.NDArray[Any]) -> Mask | None:
-        """Which rows of POINT are process values; None when all are."""
-        protos = np.ascontiguousarray(points["proto"])
+    def measured(self, points: Points) -> Mask | None:
+        """Which of some points are process values; None when all are."""
+        protos = points["proto"]
         here = np.bincount(protos)
         keep: Mask | None = None
         for proto, judge in self._judges:
@@ -114,27 +115,27 @@ class Meaning:
         return keep
 
 
-def _utc(rows: npt.NDArray[Any]) -> Mask:
+def _utc(rows: Points) -> Mask:
     return np.asarray(rows["kind"] == UTC_TIME, bool)
 
 
-def _dnp3(rows: npt.NDArray[Any]) -> Mask:
+def _dnp3(rows: Points) -> Mask:
     group, flags = rows["kind"] >> 8, rows["quality"]
     bad = (flags & ONLINE == 0) | (flags & COMM_LOST != 0)
     bad &= (flags >= 0) & np.isin(group, DNP3_FLAGGED)
     return np.asarray(bad | ((group >= DNP3_TIMES[0]) & (group <= DNP3_TIMES[1])), bool)
 
 
-def _iec104(rows: npt.NDArray[Any]) -> Mask:
+def _iec104(rows: Points) -> Mask:
     bad = (rows["quality"] >= 0) & (rows["quality"] & IV != 0)
     return np.asarray(bad & (rows["kind"] < IEC104_COMMANDS), bool)
 
 
-def _c37118(rows: npt.NDArray[Any]) -> Mask:
+def _c37118(rows: Points) -> Mask:
     return np.asarray(rows["quality"] > 0, bool)
 
 
-def _sv(rows: npt.NDArray[Any]) -> Mask:
+def _sv(rows: Points) -> Mask:
     entry = rows["point"] & 0xFFFF
     bad = (rows["kind"] == SV_RMS) & (rows["quality"] >= 0) & (rows["quality"] & 3 == INVALID)
     return np.asarray(bad | ((entry >= SV_ITSELF[0]) & (entry <= SV_ITSELF[1])), bool)

@@ -118,7 +118,7 @@ class Windower:
         """Count, per conversation, values that differ from the one before of the same point."""
         points, numbers = self.lens.points(piece)
         if numbers.min(initial=0) < 0:
-            points, numbers = points[numbers >= 0], numbers[numbers >= 0]
+            points, numbers = points.compress(numbers >= 0), numbers[numbers >= 0]
         if not len(points):
             return
         self._last = column(self._last, numbers, np.nan)
