@@ -72,7 +72,7 @@ def aggregate(path: str) -> int:
     decoded = open_engine([path], "native")
     lens = Lens(decoded.names)
     windower, margins = Windower(lens), MarginSources(decoded.names)
-    for piece in Slicer().run(tap(decoded, Inventory(decoded), Samples())):
+    for piece in Slicer().run(tap(decoded, Inventory(decoded, point_limit=0), Samples())):
         window = windower.push(piece)
         if window is not None:
             margins.close(window.start + WINDOW, lens)

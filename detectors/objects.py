@@ -78,7 +78,7 @@ class Objects:
         self._dnp3: dict[ConvKey, set[tuple[int, str]]] = {}
 
     def unknown(self, piece: Slice) -> list[tuple[int, int, int, int]]:
-        """(conv, kind, point, first row) for each object that a slice's messages address and that is not fine.
+        """(conv, kind, point, first row) for each object of a slice's messages that is not fine.
 
         In ascending order.
         """

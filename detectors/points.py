@@ -1,7 +1,7 @@
 """Points of a slice in some order, of which only what is asked for is taken out.
 
-A slice of dense traffic has tens of thousands of points of 54 octets. Sorting the records themselves costs more than
-all that is asked of them; an order and the two or three columns that are asked for cost a fraction.
+A slice of dense traffic has tens of thousands of points of 54 octets. Sorting the records themselves costs
+more than all that is asked of them; an order and the two or three columns that are asked for cost a fraction.
 """
 
 from __future__ import annotations

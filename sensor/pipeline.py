@@ -203,7 +203,7 @@ _SILENT: Final[Floats] = np.array([silent_row()[name] for name in FEATURES], np.
 
 def window_rows(window: Window, lens: Lens) -> dict[ConvKey, Floats]:
     """Features by conversation identity, without protocols that are not scored."""
-    values = np.column_stack([window.frame[name].to_numpy(np.float64) for name in FEATURES])
+    values = window.frame[list(FEATURES)].to_numpy(np.float64)
     keys = [lens.conv(conv) for conv in window.frame.index.tolist()]
     return {key: values[i] for i, key in enumerate(keys) if key[0] not in UNSCORED}
 

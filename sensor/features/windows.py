@@ -55,6 +55,7 @@ _CLASSES: Final = {
 }
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Columns = Mapping[str, npt.NDArray[Any]]
 """Columns by name: one array each, or records."""
 
@@ -85,7 +86,7 @@ class Windower:
     _number: int | None = None
     _rows: list[Columns] = field(default_factory=list)
     _count: int = 0
-    _changes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _changes: list[tuple[Ints, Ints, Ints]] = field(default_factory=list)
     _last: Floats = field(default_factory=lambda: np.full(1_024, np.nan))  # by point of the run
 
     def push(self, piece: Slice) -> Window | None:
@@ -96,9 +97,8 @@ class Windower:
         room = MAX_ROWS - self._count
         self.truncated += max(0, len(piece.messages) - room)
         if len(piece.messages) and room > 0:
-            messages = piece.messages[:room]
-            self._rows.append({name: np.ascontiguousarray(messages[name]) for name in _COLUMNS})
-            self._count += len(messages)
+            self._rows.append({name: piece.column(name)[:room] for name in _COLUMNS})
+            self._count += min(room, len(piece.messages))
             self._value_changes(piece)
         return closed
 
@@ -108,11 +108,11 @@ class Windower:
             return None
         start = self._number * self.length
         parts, changes = self._rows, self._changes
-        self._rows, self._count, self._number, self._changes = [], 0, None, {}
+        self._rows, self._count, self._number, self._changes = [], 0, None, []
         if not parts:
             return Window(start, empty_frame())
         rows = {name: np.concatenate([part[name] for part in parts]) for name in _COLUMNS}
-        return Window(start, features(rows, self.lens, self.length, changes))
+        return Window(start, features(rows, self.lens, self.length, _joined(changes)))
 
     def _value_changes(self, piece: Slice) -> None:
         """Count, per conversation, values that differ from the one before of the same point."""
@@ -127,16 +127,24 @@ class Windower:
         before = self._last[numbers[first]]
         changed = news(values)
         changed[first] = ~np.isnan(before) & (before != values[first])
-        compared = np.ones(len(values), np.int64)
+        compared = np.ones(len(values), bool)
         compared[first] = ~np.isnan(before)
         self._last[numbers[first]] = values[first + sizes - 1]
         begin, _ = runs(points["conv"])
-        convs = points["conv"][begin]
-        moved = np.add.reduceat(changed.astype(np.int64), begin)
-        total = np.add.reduceat(compared, begin)
-        for conv, some, all_ in zip(convs.tolist(), moved.tolist(), total.tolist(), strict=True):
-            counted = self._changes.get(conv, (0, 0))
-            self._changes[conv] = (counted[0] + some, counted[1] + all_)
+        moved = np.add.reduceat(changed, begin, dtype=np.int64)
+        total = np.add.reduceat(compared, begin, dtype=np.int64)
+        self._changes.append((points["conv"][begin], moved, total))
+
+
+def _joined(changes: list[tuple[Ints, Ints, Ints]]) -> dict[int, tuple[int, int]]:
+    """(values that changed, values compared) by conversation, of several slices."""
+    if not changes:
+        return {}
+    convs, moved, total = (np.concatenate(columns) for columns in zip(*changes, strict=True))
+    order = order_of(convs)
+    first, _ = runs(convs[order])
+    sums = (np.add.reduceat(counts[order], first).tolist() for counts in (moved, total))
+    return dict(zip(convs[order[first]].tolist(), zip(*sums, strict=True), strict=True))
 
 
 def empty_frame() -> pd.DataFrame:
