@@ -101,6 +101,7 @@ class Disturbances:
         self._masters: dict[tuple[str, str], list[str]] = {}
         self._links: OrderedDict[Pair, _Link] = OrderedDict()
         self._pairs: list[Pair | None] = []
+        self._of_conv: dict[int, _Link] = {}  # the pair's link, until one is forgotten
         self._ids = {name: lens.protocol(name) for name in ("tcp", "iec104", "goose", "mms")}
         self._openings = self._sessions_of(baseline)
         self._learn(baseline)
@@ -183,13 +184,17 @@ class Disturbances:
         last = groups.order[groups.starts + groups.counts - 1]
         times = piece.column("ts")[last[come]].tolist()
         self._pair(int(groups.keys.max()))  # so that all of them are in the list
-        pairs, links = self._pairs, self._links
+        pairs, links = self._pairs, self._of_conv
         for conv, ts in zip(groups.keys[come].tolist(), times, strict=True):
-            pair = pairs[conv] if conv >= 0 else None
-            if pair is not None:
-                link = links.get(pair) or self._link(pair)
-                if link.heard < ts:
-                    link.heard = ts
+            link = links.get(conv)
+            if link is None:
+                pair = pairs[conv] if conv >= 0 else None
+                if pair is None:
+                    continue
+                link = self._link(pair)
+                links[conv] = link
+            if link.heard < ts:
+                link.heard = ts
 
     def _link(self, pair: Pair) -> _Link:
         link = self._links.get(pair)
@@ -197,6 +202,7 @@ class Disturbances:
             link = self._links[pair] = _Link()
             if len(self._links) > MAX_PAIRS:
                 self._links.popitem(last=False)
+                self._of_conv.clear()
         return link
 
     def _reports(self, piece: Slice) -> npt.NDArray[Any]:

@@ -12,6 +12,7 @@ None of these is a process value, however it moves:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
 
@@ -21,8 +22,10 @@ import numpy.typing as npt
 from detectors.base import Slice
 from detectors.groups import REPEATED, Lens, PointRows
 from detectors.points import Points
+from detectors.rules.common import protocol_numbers
 
 Mask = npt.NDArray[np.bool_]
+Judge = Callable[[Points], Mask]
 
 UTC_TIME: Final = 0x91
 """ASN.1 tag of a UTC time among the entries of a GOOSE or MMS dataset (IEC 61850-8-1)."""
@@ -96,23 +99,22 @@ class Meaning:
         Found once for all who ask.
         """
         if "measured" not in piece.cache:
-            piece.cache["measured"] = self.measured(self.lens.points(piece).rows)
+            here = [one for one in self._judges if len(protocol_numbers(piece, one[0]))]
+            piece.cache["measured"] = measured(self.lens.points(piece).rows, here) if here else None
         return cast("Mask | None", piece.cache["measured"])
 
-    def measured(self, points: Points) -> Mask | None:
-        """Which of some points are process values; None when all are."""
-        protos = points["proto"]
-        here = np.bincount(protos)
-        keep: Mask | None = None
-        for proto, judge in self._judges:
-            if proto >= len(here) or not here[proto]:
-                continue
-            mine = None if here[proto] == len(points) else np.flatnonzero(protos == proto)
-            other = judge(points if mine is None else points.take(mine))
-            if other.any():
-                keep = np.ones(len(points), bool) if keep is None else keep
-                keep[... if mine is None else mine] = ~other
-        return keep
+
+def measured(points: Points, judges: Sequence[tuple[int, Judge]]) -> Mask | None:
+    """Which of some points are process values, by what their protocols say; None when all are."""
+    protos = points["proto"]
+    keep: Mask | None = None
+    for proto, judge in judges:
+        mine = np.flatnonzero(protos == proto)
+        other = judge(points.take(mine))
+        if other.any():
+            keep = np.ones(len(points), bool) if keep is None else keep
+            keep[mine] = ~other
+    return keep
 
 
 def _utc(rows: Points) -> Mask:
