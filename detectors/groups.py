@@ -320,6 +320,7 @@ class Lens:
         self._conv: dict[int, ConvKey] = {}
         self._points = Numbered(MAX_POINTS)
         self._class: dict[tuple[int, int], str] = {}
+        self._point: dict[tuple[int, int], str] = {}
 
     def protocol(self, name: str) -> int:
         """Number of a protocol, -1 when this run has none of that name."""
@@ -342,6 +343,17 @@ class Lens:
         found = self._class.get((proto, kind))
         if found is None:
             found = self._class[proto, kind] = self.names.kind_class(proto, kind)
+        return found
+
+    def point(self, proto: int, point: int) -> str:
+        """An object in words, "" none."""
+        if len(self._point) > 65_536:
+            self._point.clear()
+        found = self._point.get((proto, point))
+        if found is None:
+            found = self.names.point(proto, point)
+            if found:  # a text may still get its number
+                self._point[proto, point] = found
         return found
 
     def dangerous(self, proto: int, kind: int, role: int) -> bool:

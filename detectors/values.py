@@ -37,7 +37,7 @@ import math
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -368,7 +368,7 @@ class Values:
             f"{value:g}",
             {"attack": 0.5, "fault": 0.4, "operation": 0.1},
             technique="T0856",
-            group=self.lens.names.point(int(row["proto"]), int(row["point"])),
+            group=self.lens.point(int(row["proto"]), int(row["point"])),
             hold=MAX_HOLD / 10,
         )
 
@@ -419,7 +419,7 @@ class Values:
     def _finding(self, outside: _Outside, piece: Slice, forged: bool) -> Finding:
         row, limits = outside.row, outside.limits
         value = float(row["value"])
-        text = self.lens.names.point(int(row["proto"]), int(row["point"]))
+        text = self.lens.point(int(row["proto"]), int(row["point"]))
         words = point_words(self.lens, row)
         low, high = limits.seen
         hold = min(3 * limits.period, MAX_HOLD)
@@ -476,6 +476,20 @@ class Values:
         return made
 
 
+class Value(NamedTuple):
+    """One row of POINT as plain numbers."""
+
+    ts: int
+    frame: int
+    message: int
+    proto: int
+    conv: int
+    kind: int
+    point: int
+    value: float
+    quality: int
+
+
 def point_finding(
     rule: str,
     level: Level,
@@ -488,23 +502,23 @@ def point_finding(
     **more: Any,
 ) -> Finding:
     """A finding about one value of a slice (``row`` of POINT); ``more`` goes into the finding as it is."""
-    message = piece.messages[int(row["message"])]
+    value = Value(*row.item())
     return Finding(
-        ts=int(row["ts"]),
+        ts=value.ts,
         detector=NAME,
         rule=rule,
         level=level,
-        reading=Reading(max(scores, key=lambda name: scores[name])),
-        proto=int(row["proto"]),
-        conv=int(row["conv"]),
-        src=int(message["src"]),
-        dst=int(message["dst"]),
+        reading=Reading(max(scores, key=scores.__getitem__)),
+        proto=value.proto,
+        conv=value.conv,
+        src=int(piece.column("src")[value.message]),
+        dst=int(piece.column("dst")[value.message]),
         summary=summary,
-        kind=int(message["kind"]),
-        point=int(row["point"]),
+        kind=int(piece.column("kind")[value.message]),
+        point=value.point,
         expected=expected,
         observed=observed,
-        frames=[int(row["frame"])],
+        frames=[value.frame],
         scores=scores,
         **more,
     )

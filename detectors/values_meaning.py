@@ -146,7 +146,7 @@ def _sv(rows: Points) -> Mask:
 def point_words(lens: Lens, row: Any) -> str:
     """A point in the words of the trade; ``row`` is one of POINT."""
     proto, point = int(row["proto"]), int(row["point"])
-    text = lens.names.point(proto, point)
+    text = lens.point(proto, point)
     protocol = lens.names.protocol(proto)
     if protocol == "dnp3":
         return _dnp3_words(text)

@@ -20,7 +20,15 @@ from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens, news, runs
 from detectors.loss import Losses
-from detectors.rules.common import Bounded, fresh_rows, message_finding, protocol_columns, protocol_rows
+from detectors.rules.common import (
+    Bounded,
+    Columns,
+    fresh_columns,
+    fresh_rows,
+    message_finding,
+    protocol_columns,
+    protocol_rows,
+)
 
 K = TypeVar("K", bound=Hashable)
 Rows = npt.NDArray[Any]
@@ -201,6 +209,8 @@ class ProtocolRules:
 
     protocol: ClassVar[str] = ""
     keep_repeated: ClassVar[bool] = False
+    by_column: ClassVar[bool] = False
+    """Whether a subclass fills :meth:`check_columns` instead."""
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         self.lens = lens
@@ -218,6 +228,10 @@ class ProtocolRules:
         """Look at the protocol's rows of one slice, in order of arrival; there is at least one."""
         raise NotImplementedError
 
+    def check_columns(self, columns: Columns, piece: Slice) -> None:
+        """Look at their columns, of messages by the thousand; there is at least one."""
+        raise NotImplementedError
+
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
         self.found = []
@@ -228,6 +242,11 @@ class ProtocolRules:
             self.found += promise.due(piece)
         columns = protocol_columns(piece, self.proto)
         if not len(columns):
+            return self.found
+        if self.by_column:
+            fresh = columns if self.keep_repeated else fresh_columns(piece, self.proto)
+            if len(fresh):
+                self.check_columns(fresh, piece)
             return self.found
         rows = protocol_rows(piece, self.proto) if self.keep_repeated else fresh_rows(piece, self.proto)
         if len(rows):
@@ -317,7 +336,7 @@ class ProtocolRules:
 
     def point(self, row: Any) -> str:
         """Object of a row in words."""
-        return self.names.point(int(row["proto"]), int(row["point"]))
+        return self.lens.point(int(row["proto"]), int(row["point"]))
 
     def sides(self, row: Any) -> tuple[str, str]:
         """(client, server) of a row's conversation."""
