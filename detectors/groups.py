@@ -106,30 +106,37 @@ def _signed(value: int, bits: int) -> int:
 
 
 def order_of(keys: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    """Order by key, of equal ones that of arrival; ``keys`` are integers of any size.
+    """Order by key, of equal ones that of arrival; ``keys`` are integers of any size."""
+    return in_order(keys)[0]
+
+
+def in_order(keys: npt.NDArray[Any]) -> tuple[npt.NDArray[np.intp], npt.NDArray[Any]]:
+    """(:func:`order_of`, the keys in that order).
 
     Where a key and the row's number fit 63 bits together, they are sorted as one number: numpy sorts numbers
     with vector instructions, and orders of numbers without.
     """
     bits = len(keys).bit_length()
-    if len(keys) < FEW_ROWS or keys.dtype.itemsize < 4:  # 16 bits have a radix sort
-        return np.argsort(keys, kind="stable")
     most = 1 << 62 - bits
-    if keys.dtype.itemsize > 4 and not -most < int(keys.min()) <= int(keys.max()) < most:
-        return np.argsort(keys, kind="stable")
-    packed = keys.astype(np.int64) << bits
+    # 16 bits have a radix sort
+    few = len(keys) < FEW_ROWS or keys.dtype.itemsize < 4
+    if few or (keys.dtype.itemsize > 4 and not -most < int(keys.min()) <= int(keys.max()) < most):
+        order = np.argsort(keys, kind="stable")
+        return order, keys.take(order)
+    packed = keys.astype(np.int64)
+    packed <<= bits
     packed |= np.arange(len(keys))
     packed.sort()
+    ordered = packed >> bits
     packed &= (1 << bits) - 1
-    return packed
+    return packed, ordered
 
 
 def group(keys: Ints) -> Groups:
     """Sort rows by key, keeping the order of arrival inside each."""
-    order = order_of(keys)
-    ordered = keys[order]
+    order, ordered = in_order(keys)
     starts, counts = runs(ordered)
-    return Groups(ordered[starts], order.astype(np.int64), starts, counts)
+    return Groups(ordered[starts], order.astype(np.int64, copy=False), starts, counts)
 
 
 def grouped(piece: Slice) -> Groups:
@@ -262,9 +269,10 @@ def _by_object(convs: Ints, points: Ints) -> tuple[npt.NDArray[np.intp], Ints, I
     """(order, first places, sizes) by conversation and point; equal ones stay in the order of arrival."""
     width = int(points.max()).bit_length()
     if min(int(points.min()), int(convs.min())) >= 0 and width + int(convs.max()).bit_length() < 63:
-        keys = convs << width | points  # one sort, as both fit one key
-        order = order_of(keys)
-        return order, *runs(keys.take(order))
+        keys = convs << width
+        keys |= points  # one sort, as both fit one key
+        order, keys = in_order(keys)
+        return order, *runs(keys)
     order = np.lexsort((points, convs))
     return order, *runs(convs.take(order), points.take(order))
 
@@ -374,12 +382,12 @@ class Lens:
             return PointRows(Points(piece, finite), np.zeros(0, np.int64))
         convs, points = piece.point_column("conv"), piece.point_column("point")
         if len(finite) < len(convs):
-            convs, points = convs[finite], points[finite]
+            convs, points = convs.take(finite), points.take(finite)
         convs = convs.astype(np.int64)
         order, first, sizes = _by_object(convs, points)
         heads = order[first]
         numbers = np.repeat(self._points.numbers(convs[heads], points[heads]), sizes)
-        return PointRows(Points(piece, finite[order]), numbers)
+        return PointRows(Points(piece, finite.take(order)), numbers)
 
     def link(self, ident: int) -> str:
         """A conversation in a few words: ``10.0.0.1 to 10.0.0.2 (modbus unit 1)``."""

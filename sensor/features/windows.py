@@ -1,4 +1,4 @@
-"""Window features: one row per conversation and window of 10 s, as a pandas DataFrame.
+"""Window features: one row per conversation and window of 10 s.
 
 Columns (``detectors.tables.FEATURES``), all float64:
 
@@ -32,7 +32,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from detectors.base import Slice
 from detectors.groups import REPEATED, SECOND, Lens, column, conv_part, news, order_of, pack, runs
@@ -68,12 +67,19 @@ class Window:
     ----------
     start : int
         ns since 1970 UTC.
-    frame : DataFrame
-        Index ``conv`` (run id), columns ``proto`` and :data:`FEATURES`.
+    convs, protos : ndarray of int64, shape (n,)
+        The run's conversations that said something, ascending, and their protocols.
+    values : ndarray of float64, shape (n, len(FEATURES))
     """
 
     start: int
-    frame: pd.DataFrame
+    convs: Ints
+    protos: Ints
+    values: Floats
+
+    def column(self, name: str) -> Floats:
+        """One of :data:`FEATURES`."""
+        return self.values[:, FEATURES.index(name)]
 
 
 @dataclass(slots=True)
@@ -110,9 +116,10 @@ class Windower:
         parts, changes = self._rows, self._changes
         self._rows, self._count, self._number, self._changes = [], 0, None, []
         if not parts:
-            return Window(start, empty_frame())
+            none = np.zeros(0, np.int64)
+            return Window(start, none, none, np.zeros((0, len(FEATURES))))
         rows = {name: np.concatenate([part[name] for part in parts]) for name in _COLUMNS}
-        return Window(start, features(rows, self.lens, self.length, _joined(changes)))
+        return features(start, rows, self.lens, self.length, _joined(changes))
 
     def _value_changes(self, piece: Slice) -> None:
         """Count, per conversation, values that differ from the one before of the same point."""
@@ -147,13 +154,6 @@ def _joined(changes: list[tuple[Ints, Ints, Ints]]) -> dict[int, tuple[int, int]
     return dict(zip(convs[order[first]].tolist(), zip(*sums, strict=True), strict=True))
 
 
-def empty_frame() -> pd.DataFrame:
-    """A window without messages."""
-    frame = pd.DataFrame({"proto": np.zeros(0, np.int64), **{f: np.zeros(0) for f in FEATURES}})
-    frame.index = pd.Index(np.zeros(0, np.int64), name="conv")
-    return frame
-
-
 def silent_row(length: int = WINDOW) -> dict[str, float]:
     """Features of a conversation that said nothing in a window."""
     row = dict.fromkeys(FEATURES, 0.0)
@@ -167,15 +167,18 @@ def silent_row(length: int = WINDOW) -> dict[str, float]:
 
 
 def features(
+    start: int,
     rows: Columns,
     lens: Lens,
     length: int = WINDOW,
     changes: dict[int, tuple[int, int]] | None = None,
-) -> pd.DataFrame:
+) -> Window:
     """Features of the messages of one window, vectorised over its conversations.
 
     Parameters
     ----------
+    start : int
+        Of the window, ns since 1970 UTC.
     rows : mapping or ndarray
         Messages, at least one; columns ts, proto, role, conv, kind, cause, point, size, flags.
     lens : Lens
@@ -184,11 +187,6 @@ def features(
         Window length, ns.
     changes : dict, optional
         (values that changed, values compared) by conversation id.
-
-    Returns
-    -------
-    DataFrame
-        Index ``conv``; ``proto`` and :data:`FEATURES`.
     """
     order = order_of(rows["conv"])
     rows = {name: rows[name].take(order) for name in _COLUMNS}
@@ -226,14 +224,9 @@ def features(
         "repeated_share": share(trouble),
         "value_changes": _changed_share(changes or {}, convs),
     }
-    # of one block: a frame of twenty columns takes longer to make than all of them
-    frame = pd.DataFrame(
-        np.column_stack([columns[name] for name in FEATURES]),
-        columns=FEATURES,
-        index=pd.Index(convs.astype(np.int64), name="conv"),
-    )
-    frame.insert(0, "proto", rows["proto"][first].astype(np.int64))
-    return frame
+    protos = rows["proto"][first].astype(np.int64)
+    values = np.column_stack([columns[name] for name in FEATURES])
+    return Window(start, convs.astype(np.int64), protos, values)
 
 
 def _changed_share(changes: dict[int, tuple[int, int]], convs: npt.NDArray[Any]) -> Floats:
