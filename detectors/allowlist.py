@@ -208,7 +208,9 @@ class Allowlist:
                 if self.lens.dangerous(int(messages["proto"][first]), key.kind, key.role):
                     dangers[key.conv] = min(first, dangers.get(key.conv, first))
                 continue
-            finding = self._judge_kind(messages.take(groups.rows(index)), key)
+            finding = None
+            if not self._as_learned(key):
+                finding = self._judge_kind(messages.take(groups.rows(index)), key)
             if finding is None and len(self._fine) < MAX_KINDS:
                 self._fine.add(packed)
             _keep(finding, found)
@@ -226,6 +228,11 @@ class Allowlist:
         commanding = [conv for conv in unknown if conv in dangers]
         others = [conv for conv in unknown if conv not in dangers]
         return (commanding + others)[:MAX_JUDGED]
+
+    def _as_learned(self, key: Key) -> bool:
+        """Is it a kind that learning met, and nothing that waits for approval?"""
+        conv = self.lens.conv(key.conv)
+        return (conv, *key[1:]) in self._kinds and (conv, key.kind, key.cause) not in self._proposed
 
     def _judge_kind(self, rows: npt.NDArray[Any], key: Key) -> Finding | None:
         conv, proto = self.lens.conv(key.conv), int(rows[0]["proto"])

@@ -354,13 +354,15 @@ class ModbusRules:
             np.add.reduceat((role == side).astype(np.int64)[order], starts).tolist()
             for side in (Role.CLIENT, Role.SERVER)
         )
-        for at, conv in enumerate(ordered[starts].tolist()):
-            if conv not in counted:
-                if len(counted) >= MAX_CONVS:
-                    continue
-                counted[conv] = rows.rows(slice(int(firsts[at]), int(firsts[at]) + 1))
-            self._asked[conv] += asked[at]
-            self._answered[conv] += answered[at]
+        convs = ordered[starts].tolist()
+        new = [at for at, conv in enumerate(convs) if conv not in counted][: MAX_CONVS - len(counted)]
+        examples = rows.rows(firsts[np.array(new, np.intp)])
+        for place, at in enumerate(new):
+            counted[convs[at]] = examples[place : place + 1]
+        for conv, some, others in zip(convs, asked, answered, strict=True):
+            if conv in counted:
+                self._asked[conv] += some
+                self._answered[conv] += others
 
     def _tick(self, window: int) -> list[Finding]:
         found: list[Finding] = []
