@@ -46,7 +46,7 @@ from detectors.news import (
     technique,
 )
 from detectors.objects import Objects
-from detectors.rules.common import protocol_rows
+from detectors.rules.common import protocol_columns
 from detectors.saturation import FULL, Saturation, doubt, lowered
 from detectors.tables import Origin, conv_of
 from grid_profiles.vocabulary import Flag, KindClass, Role
@@ -176,11 +176,12 @@ class Allowlist:
         return [finding for rule in found for finding in self._bounded(found[rule])]
 
     def _see_openings(self, piece: Slice) -> None:
-        rows = protocol_rows(piece, self._tcp)
-        for row in rows.compress(rows["kind"] == SYN)[:MAX_JUDGED]:
-            key = self.lens.conv(int(row["conv"]))[1:4]
+        columns = protocol_columns(piece, self._tcp)
+        opened = np.flatnonzero(columns["kind"] == SYN)[:MAX_JUDGED]
+        for conv, ts in zip(columns["conv"][opened].tolist(), columns["ts"][opened].tolist(), strict=True):
+            key = self.lens.conv(conv)[1:4]
             if key in self._opened or len(self._opened) < MAX_KINDS:
-                self._opened[key] = int(row["ts"])
+                self._opened[key] = ts
 
     def _sets_up(self, conv: ConvKey, kind: int, ts: int) -> bool:
         """Is it what a known master does after it opened its connection?"""

@@ -42,7 +42,7 @@ from detectors.groups import (
 )
 from detectors.lookup import Lookup
 from detectors.loss import Losses
-from detectors.rules.common import protocol_rows
+from detectors.rules.common import protocol_columns
 from detectors.tables import TABLES, conv_of, text_numbers
 from detectors.timing_learner import MAX_KEYS, RATE_WINDOW, TimingKey, quantile
 from grid_profiles.vocabulary import KindClass, Role
@@ -340,11 +340,12 @@ class Timing:
 
     def _see_ends(self, piece: Slice) -> None:
         """When connections ended: a client without one is silent until it has opened the next."""
-        rows = protocol_rows(piece, self._tcp)
-        for row in rows.compress((rows["kind"] == FIN) | (rows["kind"] == RST))[: 2 * MAX_ENDS]:
-            key = self.lens.conv(int(row["conv"]))[1:4]
+        columns = protocol_columns(piece, self._tcp)
+        ended = np.flatnonzero((columns["kind"] == FIN) | (columns["kind"] == RST))[: 2 * MAX_ENDS]
+        for conv, ts in zip(columns["conv"][ended].tolist(), columns["ts"][ended].tolist(), strict=True):
+            key = self.lens.conv(conv)[1:4]
             if key in self._ends or len(self._ends) < MAX_ENDS:
-                self._ends[key] = max(int(row["ts"]), self._ends.get(key, 0))
+                self._ends[key] = max(ts, self._ends.get(key, 0))
 
     def _reopens(self, number: int, clock: int) -> bool:
         """Did the last connection of a series end with its last message, and not long ago?"""

@@ -101,25 +101,25 @@ class ConnectionRules(ProtocolRules):
         order = order_of(columns["conv"])
         convs, streams = columns["conv"][order], columns["stream"][order]
         at = np.flatnonzero(news(convs, streams))[:MAX_SWITCHES]
-        for place, conv, stream in zip(
-            order[at].tolist(), convs[at].tolist(), streams[at].tolist(), strict=True
-        ):
+        places, frames = order[at].tolist(), columns["frame"][order[at]].tolist()
+        rows = zip(places, convs[at].tolist(), streams[at].tolist(), frames, strict=True)
+        for place, conv, stream, frame in rows:
             used = self._used.get(conv)
-            if used is None or stream != used.newest:
-                self._switch(columns.rows(slice(place, place + 1))[0], used)
+            if used is None:
+                self._used.put(conv, _Used(-1, stream, frame))
+            elif stream == used.newest:
+                continue
+            elif stream != used.before or used.told:
+                used.before, used.newest, used.first = used.newest, stream, frame
+            else:
+                used.told = True
+                self._in_turn(columns.rows(slice(place, place + 1)), [used.first, frame])
 
-    def _switch(self, row: Any, used: _Used | None) -> None:
-        """Another connection than the newest one of its conversation."""
-        conv, stream = int(row["conv"]), int(row["stream"])
-        if used is None:
-            self._used.put(conv, _Used(-1, stream, int(row["frame"])))
-        elif stream != used.before or used.told:
-            used.before, used.newest, used.first = used.newest, stream, int(row["frame"])
-        else:
-            used.told = True
-            text = (
-                f"{self.lens.link(conv)} carries requests on two connections in turn: a second program on "
-                f"{self.host(row['src'])}, or somebody under its address"
-            )
-            self.say(PARALLEL, one(row), text, "one connection", "two", pair=True)
-            self.found[-1].frames = [used.first, int(row["frame"])]
+    def _in_turn(self, rows: Rows, frames: list[int]) -> None:
+        """A request on the connection before the newest one."""
+        text = (
+            f"{self.lens.link(int(rows[0]['conv']))} carries requests on two connections in turn: a second "
+            f"program on {self.host(rows[0]['src'])}, or somebody under its address"
+        )
+        self.say(PARALLEL, rows, text, "one connection", "two", pair=True)
+        self.found[-1].frames = frames
