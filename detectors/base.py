@@ -11,9 +11,10 @@ Identifiers in the arrays (``src``, ``conv``, ``name`` …) are valid for one ru
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,14 @@ class Reading(StrEnum):
     OPERATION = "operation"
     ATTACK = "attack"
     VISIBILITY = "visibility"  # the sensor saw less than the wire carried
+
+
+READINGS: Final = {reading.value: reading for reading in Reading}
+
+
+def likeliest(scores: Mapping[str, float]) -> Reading:
+    """The reading of the largest weight, of equal ones the first."""
+    return READINGS[max(scores, key=scores.__getitem__)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Level, Reading, Slice
+from detectors.base import Finding, Level, Reading, Slice, likeliest
 from detectors.baseline import Baseline
 from detectors.calibration import DAY, FIT_SHARE, Blocks, Budget, upper_limit
 from detectors.groups import SECOND, ConvKey, Ints, Lens, column, runs
@@ -508,7 +508,7 @@ def point_finding(
         detector=NAME,
         rule=rule,
         level=level,
-        reading=Reading(max(scores, key=scores.__getitem__)),
+        reading=likeliest(scores),
         proto=value.proto,
         conv=value.conv,
         src=int(piece.column("src")[value.message]),
