@@ -6,6 +6,7 @@ program) and peak memory of this process and its children in MiB.
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import subprocess
@@ -178,6 +179,7 @@ def main() -> None:
     stage, path = sys.argv[1], sys.argv[2]
     warm_up(stage)
     start = start_up(stage, path)
+    gc.freeze()  # as the command does
     begin = time.perf_counter()
     packets = STAGES[stage](path)
     seconds = time.perf_counter() - begin - start

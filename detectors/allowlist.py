@@ -200,8 +200,10 @@ class Allowlist:
         """Findings about conversations and kinds; returns conversations that are unknown."""
         unknown: dict[int, list[int]] = {}
         dangers: dict[int, int] = {}
-        fine = self._fine
-        for index, packed in [one for one in enumerate(groups.keys.tolist()) if one[1] not in fine]:
+        keys = groups.keys.tolist()
+        for index, packed in enumerate(keys) if not self._fine.issuperset(keys) else ():
+            if packed in self._fine:
+                continue
             key = unpack(packed)
             if self.lens.conv(key.conv) not in self._convs:
                 first = int(groups.rows(index)[0])

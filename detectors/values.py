@@ -258,6 +258,7 @@ class Values:
         self._low, self._high, self._last = (np.full(ROOM, np.nan) for _ in range(3))
         self._states, self._counters = np.zeros(ROOM, bool), np.zeros(ROOM, bool)
         self._refused = 0
+        self._named: dict[tuple[int, int], tuple[str, str]] = {}
         self._switched = Switched(lens)
         self._held: list[tuple[Finding, int]] = []
         self._explained: dict[tuple[int, int], int] = {}  # ns of the latest such value by point
@@ -357,7 +358,8 @@ class Values:
         return [(int(at[i]), float(prior[i])) for i in np.flatnonzero(lower)]
 
     def _back(self, row: Any, before: float, piece: Slice) -> Finding:
-        words, value = point_words(self.lens, row), float(row["value"])
+        text, words = self._words(int(row["proto"]), int(row["point"]))
+        value = float(row["value"])
         return point_finding(
             "counter-back",
             Level.NOTICE,
@@ -368,9 +370,20 @@ class Values:
             f"{value:g}",
             {"attack": 0.5, "fault": 0.4, "operation": 0.1},
             technique="T0856",
-            group=self.lens.point(int(row["proto"]), int(row["point"])),
+            group=text,
             hold=MAX_HOLD / 10,
         )
+
+    def _words(self, proto: int, point: int) -> tuple[str, str]:
+        """A point's name, and what an engineer calls it; remembered, as counters go back again and again."""
+        found = self._named.get((proto, point))
+        if found is None:
+            if len(self._named) >= MAX_POINTS:
+                self._named.clear()
+            found = self.lens.point(proto, point), point_words(self.lens, proto, point)
+            if found[0]:  # a text may still get its number
+                self._named[proto, point] = found
+        return found
 
     @staticmethod
     def _worst(points: npt.NDArray[Any], limits: Limits, before: float) -> _Outside:
@@ -419,8 +432,7 @@ class Values:
     def _finding(self, outside: _Outside, piece: Slice, forged: bool) -> Finding:
         row, limits = outside.row, outside.limits
         value = float(row["value"])
-        text = self.lens.point(int(row["proto"]), int(row["point"]))
-        words = point_words(self.lens, row)
+        text, words = self._words(int(row["proto"]), int(row["point"]))
         low, high = limits.seen
         hold = min(3 * limits.period, MAX_HOLD)
         if limits.constant:

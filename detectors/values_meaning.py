@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -143,9 +143,8 @@ def _sv(rows: Points) -> Mask:
     return np.asarray(bad | ((entry >= SV_ITSELF[0]) & (entry <= SV_ITSELF[1])), bool)
 
 
-def point_words(lens: Lens, row: Any) -> str:
-    """A point in the words of the trade; ``row`` is one of POINT."""
-    proto, point = int(row["proto"]), int(row["point"])
+def point_words(lens: Lens, proto: int, point: int) -> str:
+    """A point in the words of the trade."""
     text = lens.point(proto, point)
     protocol = lens.names.protocol(proto)
     if protocol == "dnp3":

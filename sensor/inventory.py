@@ -36,7 +36,7 @@ ROUTER_ADDRESSES: Final = 4
 """A MAC address that sends for more IP addresses than this is a router's; its hosts stand alone."""
 
 
-ENOUGH: Final = 50_000
+ENOUGH: Final = 25_000
 """Messages that are counted at once."""
 
 MAX_KINDS: Final = 200_000
@@ -94,7 +94,7 @@ class Inventory:
             return
         rows = self._waiting[0] if len(self._waiting) == 1 else joined(self._waiting)
         self._waiting, self._rows = [], 0
-        self._malformed += int((rows["flags"] & int(Flag.MALFORMED) != 0).sum())
+        self._malformed += int(np.count_nonzero(rows["flags"] & int(Flag.MALFORMED)))
         self._add_kinds(rows)
         self._add_conversations(rows)
         self._add_frames(rows)
@@ -132,11 +132,12 @@ class Inventory:
             known[2] = max(known[2], ended)
 
     def _add_frames(self, rows: npt.NDArray[Any]) -> None:
-        for proto in np.unique(rows["proto"]).tolist():
-            own = rows["proto"] == proto
-            self._protocols[proto] = self._protocols.get(proto, 0) + int(own.sum())
-            frames = rows["frame"][own]  # ascending, and a frame never spans batches
-            self._frames[proto] = self._frames.get(proto, 0) + 1 + int(np.count_nonzero(np.diff(frames)))
+        protos, frames = (np.ascontiguousarray(rows[name]) for name in ("proto", "frame"))
+        here = np.sort(protos)
+        for proto in here[news(here)].tolist():
+            own = frames.compress(protos == proto)  # ascending, and a frame never spans batches
+            self._protocols[proto] = self._protocols.get(proto, 0) + len(own)
+            self._frames[proto] = self._frames.get(proto, 0) + int(np.count_nonzero(news(own)))
 
     def protocols(self) -> list[ProtocolRow]:
         """Most frames first. ``packets`` counts frames that hold at least one message of it."""
