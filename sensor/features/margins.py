@@ -169,8 +169,8 @@ class Margins:
                 kept[name] = rows[name]
             self._rows.append(kept)
             self._count += len(kept)
-        if len(protocol_columns(piece, self._id("sv"))):
-            sv = piece.point_column("proto") == self._id("sv")
+        sv = piece.point_column("proto") == self._id("sv")
+        if sv.any():
             self._points.append(piece.points[["conv", "point", "value"]][sv].copy())
 
     def close(self, end: int) -> list[Margin]:
