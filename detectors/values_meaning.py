@@ -22,7 +22,6 @@ import numpy.typing as npt
 from detectors.base import Slice
 from detectors.groups import REPEATED, Lens, PointRows
 from detectors.points import Points
-from detectors.rules.common import protocol_numbers
 
 Mask = npt.NDArray[np.bool_]
 Judge = Callable[[Points], Mask]
@@ -99,7 +98,8 @@ class Meaning:
         Found once for all who ask.
         """
         if "measured" not in piece.cache:
-            here = [one for one in self._judges if len(protocol_numbers(piece, one[0]))]
+            protos = piece.point_column("proto")
+            here = [one for one in self._judges if (protos == one[0]).any()]
             piece.cache["measured"] = measured(self.lens.points(piece).rows, here) if here else None
         return cast("Mask | None", piece.cache["measured"])
 

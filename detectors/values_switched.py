@@ -54,8 +54,9 @@ class Switched:
             if told.any():
                 self._devices(columns.rows(told & among(columns["cause"], SPONTANEOUS)), "src")
         self._commands(piece)
-        if len(protocol_columns(piece, self._dnp3)):
-            points = piece.points.compress(piece.point_column("proto") == self._dnp3)
+        mine = piece.point_column("proto") == self._dnp3
+        if mine.any():
+            points = piece.points.compress(mine)
             events = points["message"][among(points["kind"] >> 8, DNP3_EVENTS)]
             self._devices(messages.take(np.unique(events)), "src")
 
