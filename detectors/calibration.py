@@ -145,6 +145,14 @@ def upper_limit(maxima: Sequence[float], probability: float, margin: float) -> f
     return float(max(gumbel, most + max(margin, 2 * drift)))
 
 
+def wanders(highs: list[float], lows: list[float]) -> bool:
+    """Did the held-back part leave the range of the first part by more than half of it?"""
+    cut_high, cut_low = (max(2, round(len(x) * FIT_SHARE)) for x in (highs, lows))
+    top, bottom = max(highs[:cut_high]), min(lows[:cut_low])
+    leave = max(max(highs[cut_high:], default=top) - top, bottom - min(lows[cut_low:], default=bottom))
+    return leave > 0.5 * max(top - bottom, 1e-12)
+
+
 @lru_cache(maxsize=64)
 def _log_log(probability: float) -> float:
     return float(np.log(-np.log1p(-probability)))

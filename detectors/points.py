@@ -6,12 +6,26 @@ more than all that is asked of them; an order and the two or three columns that 
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Slice
+
+
+class Value(NamedTuple):
+    """One row of POINT as plain numbers."""
+
+    ts: int
+    frame: int
+    message: int
+    proto: int
+    conv: int
+    kind: int
+    point: int
+    value: float
+    quality: int
 
 
 class Points:

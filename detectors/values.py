@@ -37,16 +37,16 @@ import math
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Finding, Level, Reading, Slice, likeliest
 from detectors.baseline import Baseline
-from detectors.calibration import DAY, FIT_SHARE, Blocks, Budget, upper_limit
+from detectors.calibration import DAY, Blocks, Budget, upper_limit, wanders
 from detectors.groups import SECOND, ConvKey, Ints, Lens, column, runs
-from detectors.points import Points
+from detectors.points import Points, Value
 from detectors.saturation import FULL, doubt
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
 from detectors.values_meaning import Meaning, point_words
@@ -488,20 +488,6 @@ class Values:
         return made
 
 
-class Value(NamedTuple):
-    """One row of POINT as plain numbers."""
-
-    ts: int
-    frame: int
-    message: int
-    proto: int
-    conv: int
-    kind: int
-    point: int
-    value: float
-    quality: int
-
-
 def point_finding(
     rule: str,
     level: Level,
@@ -608,7 +594,7 @@ def _limits(row: Any, budget: Budget, points: int) -> Limits | None:
         if row.falls or row.rises < COUNTS or not whole:
             return None
         return Limits(-math.inf, math.inf, spread, seen, False, row.step, period, learned, counter=True)
-    if _wanders(highs, lows):
+    if wanders(highs, lows):
         return None
     probability = budget.probability(budget.values / 2, row.block_s, points)
     margin = max(0.5 * spread, row.step)
@@ -626,11 +612,3 @@ def _proportion(row: Any, learned: float) -> Limits | None:
     low, high = row.low - VERY_FAR * spread, row.high + VERY_FAR * spread
     period = learned / row.count
     return Limits(low, high, spread, (row.low, row.high), False, row.step, period, learned)
-
-
-def _wanders(highs: list[float], lows: list[float]) -> bool:
-    """Did the held-back part leave the range of the first part by more than half of it?"""
-    cut_high, cut_low = (max(2, round(len(x) * FIT_SHARE)) for x in (highs, lows))
-    top, bottom = max(highs[:cut_high]), min(lows[:cut_low])
-    leave = max(max(highs[cut_high:], default=top) - top, bottom - min(lows[cut_low:], default=bottom))
-    return leave > 0.5 * max(top - bottom, 1e-12)
