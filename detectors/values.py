@@ -49,7 +49,7 @@ from detectors.groups import SECOND, ConvKey, Ints, Lens, column, runs
 from detectors.points import Points, Value
 from detectors.saturation import FULL, doubt
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
-from detectors.values_meaning import Meaning, point_words
+from detectors.values_meaning import Meaning, Words
 from detectors.values_switched import AFTERWARDS, Switched
 from detectors.values_untyped import same_octets, untyped
 from grid_profiles.vocabulary import Role
@@ -258,7 +258,7 @@ class Values:
         self._low, self._high, self._last = (np.full(ROOM, np.nan) for _ in range(3))
         self._states, self._counters = np.zeros(ROOM, bool), np.zeros(ROOM, bool)
         self._refused = 0
-        self._named: dict[tuple[int, int], tuple[str, str]] = {}
+        self._words = Words(lens)
         self._switched = Switched(lens)
         self._held: list[tuple[Finding, int]] = []
         self._explained: dict[tuple[int, int], int] = {}  # ns of the latest such value by point
@@ -358,7 +358,7 @@ class Values:
         return [(int(at[i]), float(prior[i])) for i in np.flatnonzero(lower)]
 
     def _back(self, row: Any, before: float, piece: Slice) -> Finding:
-        text, words = self._words(int(row["proto"]), int(row["point"]))
+        text, words = self._words.of(int(row["proto"]), int(row["point"]))
         value = float(row["value"])
         return point_finding(
             "counter-back",
@@ -373,17 +373,6 @@ class Values:
             group=text,
             hold=MAX_HOLD / 10,
         )
-
-    def _words(self, proto: int, point: int) -> tuple[str, str]:
-        """A point's name, and what an engineer calls it; remembered, as counters go back again and again."""
-        found = self._named.get((proto, point))
-        if found is None:
-            if len(self._named) >= MAX_POINTS:
-                self._named.clear()
-            found = self.lens.point(proto, point), point_words(self.lens, proto, point)
-            if found[0]:  # a text may still get its number
-                self._named[proto, point] = found
-        return found
 
     @staticmethod
     def _worst(points: npt.NDArray[Any], limits: Limits, before: float) -> _Outside:
@@ -432,7 +421,7 @@ class Values:
     def _finding(self, outside: _Outside, piece: Slice, forged: bool) -> Finding:
         row, limits = outside.row, outside.limits
         value = float(row["value"])
-        text, words = self._words(int(row["proto"]), int(row["point"]))
+        text, words = self._words.of(int(row["proto"]), int(row["point"]))
         low, high = limits.seen
         hold = min(3 * limits.period, MAX_HOLD)
         if limits.constant:
@@ -564,10 +553,7 @@ def _device(row: Any, piece: Slice) -> int:
 def value_limits(
     baseline: Baseline, budget: Budget, points: Collection[str] | None = None
 ) -> dict[ValueKey, Limits]:
-    """Band of each point that was seen often enough; counters and wandering points have none.
-
-    Or of some points only, by their names.
-    """
+    """Band of each point that was seen often enough; counters and wandering points have none."""
     learned = float(baseline.params.get("learned_s", 0.0))
     seldom = [row for row in baseline.rows("values") if FEW <= row.count < MIN_COUNT]
     rows = [row for row in baseline.rows("values") if row.count >= MIN_COUNT]

@@ -26,6 +26,8 @@ from detectors.points import Points
 Mask = npt.NDArray[np.bool_]
 Judge = Callable[[Points], Mask]
 
+MAX_WORDS: Final = 65_536
+
 UTC_TIME: Final = 0x91
 """ASN.1 tag of a UTC time among the entries of a GOOSE or MMS dataset (IEC 61850-8-1)."""
 
@@ -169,3 +171,22 @@ def _dnp3_words(text: str) -> str:
         if name and index:
             return f"{name} {index} (g{number >> 8}v{number & 0xFF})"
     return text
+
+
+class Words:
+    """Names of points, and what an engineer calls them; remembered, as counters go back again and again."""
+
+    def __init__(self, lens: Lens) -> None:
+        self.lens = lens
+        self._known: dict[tuple[int, int], tuple[str, str]] = {}
+
+    def of(self, proto: int, point: int) -> tuple[str, str]:
+        """(name, words) of a point."""
+        found = self._known.get((proto, point))
+        if found is None:
+            if len(self._known) >= MAX_WORDS:
+                self._known.clear()
+            found = self.lens.point(proto, point), point_words(self.lens, proto, point)
+            if found[0]:  # a text may still get its number
+                self._known[proto, point] = found
+        return found
