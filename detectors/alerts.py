@@ -86,6 +86,7 @@ class Folder:
     _touched: dict[tuple[str, str, str], None] = field(default_factory=dict)
     _open: OrderedDict[tuple[str, str, str], _Open] = field(default_factory=OrderedDict)
     _repeats: OrderedDict[tuple[str, str, str], int] = field(default_factory=OrderedDict)
+    _texts: dict[tuple[int, bool], str] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> list[Alert]:
         """Fold one finding in; returns the alert it closed, if any."""
@@ -158,8 +159,15 @@ class Folder:
         return entry.alert.id
 
     def _key(self, finding: Finding) -> tuple[str, str, str]:
-        link = self._link(finding)
-        return (finding.rule, "|".join(map(str, link[:3] if finding.pair else link)), finding.group)
+        where = self._texts.get((finding.conv, finding.pair))
+        if where is None:
+            link = self._link(finding)
+            where = "|".join(map(str, link[:3] if finding.pair else link))
+            if finding.conv >= 0:
+                if len(self._texts) >= MAX_GROUPS:
+                    self._texts.clear()
+                self._texts[finding.conv, finding.pair] = where
+        return (finding.rule, where, finding.group)
 
     def _link(self, finding: Finding) -> tuple[str, str, str, int, str, int]:
         if finding.conv >= 0:

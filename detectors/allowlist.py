@@ -28,7 +28,6 @@ from detectors.groups import (
     Groups,
     Key,
     Lens,
-    addressed,
     grouped,
     is_group_address,
     is_ip,
@@ -47,7 +46,7 @@ from detectors.news import (
     technique,
 )
 from detectors.objects import Objects
-from detectors.rules.common import protocol_rows
+from detectors.rules.common import protocol_columns
 from detectors.saturation import FULL, Saturation, doubt, lowered
 from detectors.tables import Origin, conv_of
 from grid_profiles.vocabulary import Flag, KindClass, Role
@@ -167,7 +166,7 @@ class Allowlist:
         found: dict[str, list[Finding]] = {}
         self._mms.see(piece)
         unknown = self._kind_findings(messages, grouped(piece), found)
-        for conv, kind, point, row in addressed(piece, self._objects.fine):
+        for conv, kind, point, row in self._objects.unknown(piece):
             if conv not in unknown:
                 sample = messages[row]
                 finding = self._objects.judge(conv, kind, point, sample)
@@ -177,11 +176,12 @@ class Allowlist:
         return [finding for rule in found for finding in self._bounded(found[rule])]
 
     def _see_openings(self, piece: Slice) -> None:
-        rows = protocol_rows(piece, self._tcp)
-        for row in rows.compress(rows["kind"] == SYN)[:MAX_JUDGED]:
-            key = self.lens.conv(int(row["conv"]))[1:4]
+        columns = protocol_columns(piece, self._tcp)
+        opened = np.flatnonzero(columns["kind"] == SYN)[:MAX_JUDGED]
+        for conv, ts in zip(columns["conv"][opened].tolist(), columns["ts"][opened].tolist(), strict=True):
+            key = self.lens.conv(conv)[1:4]
             if key in self._opened or len(self._opened) < MAX_KINDS:
-                self._opened[key] = int(row["ts"])
+                self._opened[key] = ts
 
     def _sets_up(self, conv: ConvKey, kind: int, ts: int) -> bool:
         """Is it what a known master does after it opened its connection?"""
@@ -200,7 +200,8 @@ class Allowlist:
         """Findings about conversations and kinds; returns conversations that are unknown."""
         unknown: dict[int, list[int]] = {}
         dangers: dict[int, int] = {}
-        for index, packed in enumerate(groups.keys.tolist()):
+        keys = groups.keys.tolist()
+        for index, packed in enumerate(keys) if not self._fine.issuperset(keys) else ():
             if packed in self._fine:
                 continue
             key = unpack(packed)
@@ -210,7 +211,9 @@ class Allowlist:
                 if self.lens.dangerous(int(messages["proto"][first]), key.kind, key.role):
                     dangers[key.conv] = min(first, dangers.get(key.conv, first))
                 continue
-            finding = self._judge_kind(messages.take(groups.rows(index)), key)
+            finding = None
+            if not self._as_learned(key):
+                finding = self._judge_kind(messages.take(groups.rows(index)), key)
             if finding is None and len(self._fine) < MAX_KINDS:
                 self._fine.add(packed)
             _keep(finding, found)
@@ -228,6 +231,11 @@ class Allowlist:
         commanding = [conv for conv in unknown if conv in dangers]
         others = [conv for conv in unknown if conv not in dangers]
         return (commanding + others)[:MAX_JUDGED]
+
+    def _as_learned(self, key: Key) -> bool:
+        """Is it a kind that learning met, and nothing that waits for approval?"""
+        conv = self.lens.conv(key.conv)
+        return (conv, *key[1:]) in self._kinds and (conv, key.kind, key.cause) not in self._proposed
 
     def _judge_kind(self, rows: npt.NDArray[Any], key: Key) -> Finding | None:
         conv, proto = self.lens.conv(key.conv), int(rows[0]["proto"])

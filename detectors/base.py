@@ -11,9 +11,10 @@ Identifiers in the arrays (``src``, ``conv``, ``name`` …) are valid for one ru
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,14 @@ class Reading(StrEnum):
     OPERATION = "operation"
     ATTACK = "attack"
     VISIBILITY = "visibility"  # the sensor saw less than the wire carried
+
+
+READINGS: Final = {reading.value: reading for reading in Reading}
+
+
+def likeliest(scores: Mapping[str, float]) -> Reading:
+    """The reading of the largest weight, of equal ones the first."""
+    return READINGS[max(scores, key=scores.__getitem__)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +96,8 @@ class Slice:
         are flagged on the message behind them.
     cache : dict
         What several detectors need to know of the slice and one of them has computed.
-    columns : dict
-        What :meth:`column` has taken out.
+    columns, point_columns : dict
+        What :meth:`column` and :meth:`point_column` have taken out.
     """
 
     start: int
@@ -99,6 +108,7 @@ class Slice:
     lost: int = 0
     cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     columns: dict[str, npt.NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
+    point_columns: dict[str, npt.NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """One column of the messages, aligned and of one piece, taken out once for all who ask; for reading.
@@ -108,6 +118,13 @@ class Slice:
         taken = self.columns.get(name)
         if taken is None:
             taken = self.columns[name] = np.ascontiguousarray(self.messages[name])
+        return taken
+
+    def point_column(self, name: str) -> npt.NDArray[Any]:
+        """The same of the points."""
+        taken = self.point_columns.get(name)
+        if taken is None:
+            taken = self.point_columns[name] = np.ascontiguousarray(self.points[name])
         return taken
 
 

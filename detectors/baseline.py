@@ -73,18 +73,35 @@ class Baseline:
     created_from: list[dict[str, Any]] = field(default_factory=list)
     tool: str = ""
     _rows: dict[str, tuple[Any, list[Any]]] = field(default_factory=dict, repr=False, compare=False)
+    _spoken: dict[str, tuple[Any, dict[str, list[Any]]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def rows(self, table: str) -> Iterator[Any]:
         """Rows of a table as named tuples, made once: some twenty detectors ask for the same ones.
 
         Made anew when another frame stands in ``tables``: frames are replaced, never changed in place.
         """
+        return iter(self._kept(table)[1])
+
+    def spoken(self, table: str, protocol: str) -> list[Any]:
+        """Those of one protocol, in the same order."""
+        source, rows = self._kept(table)
+        sorted_ = self._spoken.get(table)
+        if sorted_ is None or sorted_[0] is not source:
+            by_protocol: dict[str, list[Any]] = {}
+            for row in rows:
+                by_protocol.setdefault(row.protocol, []).append(row)
+            sorted_ = self._spoken[table] = (source, by_protocol)
+        return sorted_[1].get(protocol, [])
+
+    def _kept(self, table: str) -> tuple[Any, list[Any]]:
         read = self.tables.columns(table) if isinstance(self.tables, Frames) else None
         source = self.tables[table] if read is None else read
         kept = self._rows.get(table)
         if kept is None or kept[0] is not source:
             kept = self._rows[table] = (source, _named(source))
-        return iter(kept[1])
+        return kept
 
     @property
     def learned(self) -> bool:

@@ -16,8 +16,10 @@ Short captures give wide limits: it refuses to be precise about what it never sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -30,6 +32,7 @@ FIT_SHARE: Final = 0.7
 
 DAY: Final = 86_400.0
 EULER: Final = 0.5772156649
+SQRT6: Final = math.sqrt(6)
 TAIL_SHARE: Final = 0.1
 MIN_BLOCKS: Final = 4
 MIN_HELD: Final = 20
@@ -59,7 +62,7 @@ class Budget:
     def probability(self, share: float, block_s: float, monitored: int) -> float:
         """Chance that one monitored thing may exceed its limit in one block of ``block_s`` seconds."""
         trials = DAY / max(block_s, 1e-3) * max(monitored, 1)
-        return float(np.clip(self.per_day * share / trials, 1e-12, 0.05))
+        return float(min(max(self.per_day * share / trials, 1e-12), 0.05))
 
 
 def news_rate(counts: list[int]) -> float:
@@ -132,11 +135,27 @@ def upper_limit(maxima: Sequence[float], probability: float, margin: float) -> f
     if len(seen) < MIN_BLOCKS:
         return float(seen.max() + 2 * margin)
     cut = max(2, round(len(seen) * FIT_SHARE))
-    fit, held = seen[:cut], seen[cut:]
-    drift = max(0.0, float(held.max() - fit.max())) if len(held) else 0.0
-    scale = float(np.std(seen)) * np.sqrt(6) / np.pi
-    gumbel = float(np.mean(seen)) - EULER * scale - scale * float(np.log(-np.log1p(-probability)))
-    return float(max(gumbel, float(seen.max()) + max(margin, 2 * drift)))
+    first, most = max(maxima[:cut]), max(maxima)
+    drift = max(0.0, max(maxima[cut:], default=first) - first)
+    # np.mean and np.std, without what they do around it: a baseline has thousands of limits
+    mean = float(np.add.reduce(seen)) / len(seen)
+    deviation = seen - mean
+    scale = math.sqrt(float(np.add.reduce(deviation * deviation)) / len(seen)) * SQRT6 / math.pi
+    gumbel = mean - EULER * scale - scale * _log_log(probability)
+    return float(max(gumbel, most + max(margin, 2 * drift)))
+
+
+def wanders(highs: list[float], lows: list[float]) -> bool:
+    """Did the held-back part leave the range of the first part by more than half of it?"""
+    cut_high, cut_low = (max(2, round(len(x) * FIT_SHARE)) for x in (highs, lows))
+    top, bottom = max(highs[:cut_high]), min(lows[:cut_low])
+    leave = max(max(highs[cut_high:], default=top) - top, bottom - min(lows[cut_low:], default=bottom))
+    return leave > 0.5 * max(top - bottom, 1e-12)
+
+
+@lru_cache(maxsize=64)
+def _log_log(probability: float) -> float:
+    return float(np.log(-np.log1p(-probability)))
 
 
 @dataclass(slots=True)

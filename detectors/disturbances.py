@@ -36,7 +36,7 @@ from detectors.events import Events, Open, Pair
 from detectors.grid_faults import GridFaults
 from detectors.groups import SECOND, Lens, among, conversations, is_ip
 from detectors.mms_life import CONTINUED, OPEN, READ, WRITE, is_record
-from detectors.rules.common import Bounded, Columns, protocol_columns, protocol_rows
+from detectors.rules.common import Bounded, Columns, protocol_columns
 from detectors.rules.mms import control_of
 from detectors.state_changes import StateChanges
 from detectors.timing import MIN_PAUSE, REOPENS
@@ -101,6 +101,7 @@ class Disturbances:
         self._masters: dict[tuple[str, str], list[str]] = {}
         self._links: OrderedDict[Pair, _Link] = OrderedDict()
         self._pairs: list[Pair | None] = []
+        self._of_conv: dict[int, _Link] = {}  # the pair's link, until one is forgotten
         self._ids = {name: lens.protocol(name) for name in ("tcp", "iec104", "goose", "mms")}
         self._openings = self._sessions_of(baseline)
         self._learn(baseline)
@@ -130,9 +131,7 @@ class Disturbances:
         """Look at a slice before its findings are weighed."""
         self._look_for_pause(piece)
         if len(piece.messages):
-            rows = protocol_rows(piece, self._ids["tcp"])[:MAX_ROWS]
-            for row in rows.compress(among(rows["kind"], (SYN, FIN, RST))):
-                self._tcp(row)
+            self._connections(protocol_columns(piece, self._ids["tcp"]))
             self._sessions(piece)
             self._iec104(protocol_columns(piece, self._ids["iec104"]))
             self._mms(protocol_columns(piece, self._ids["mms"]))
@@ -182,14 +181,18 @@ class Disturbances:
         come = np.argsort(heads)  # in order of arrival
         last = groups.order[groups.starts + groups.counts - 1]
         times = piece.column("ts")[last[come]].tolist()
-        latest: dict[Pair, int] = {}
+        self._pair(int(groups.keys.max()))  # so that all of them are in the list
+        pairs, links = self._pairs, self._of_conv
         for conv, ts in zip(groups.keys[come].tolist(), times, strict=True):
-            pair = self._pair(conv)
-            if pair is not None:
-                latest[pair] = max(ts, latest.get(pair, ts))
-        for pair, ts in latest.items():
-            link = self._link(pair)
-            link.heard = max(link.heard, ts)
+            link = links.get(conv)
+            if link is None:
+                pair = pairs[conv] if conv >= 0 else None
+                if pair is None:
+                    continue
+                link = self._link(pair)
+                links[conv] = link
+            if link.heard < ts:
+                link.heard = ts
 
     def _link(self, pair: Pair) -> _Link:
         link = self._links.get(pair)
@@ -197,6 +200,7 @@ class Disturbances:
             link = self._links[pair] = _Link()
             if len(self._links) > MAX_PAIRS:
                 self._links.popitem(last=False)
+                self._of_conv.clear()
         return link
 
     def _reports(self, piece: Slice) -> npt.NDArray[Any]:
@@ -212,17 +216,22 @@ class Disturbances:
 
     # --- connections --------------------------------------------------------------------------------
 
-    def _tcp(self, row: Any) -> None:
-        key = self.lens.conv(int(row["conv"]))
-        protocol = self._services.get((key[1], key[2], key[3]))
-        if protocol is None:
-            return
-        pair = (protocol, key[1], key[2])
-        link, now = self._link(pair), int(row["ts"])
-        if int(row["kind"]) in (FIN, RST):
+    def _connections(self, columns: Columns) -> None:
+        """Openings and ends of connections to known services."""
+        told = np.flatnonzero(among(columns["kind"][:MAX_ROWS], (SYN, FIN, RST)))
+        parts = (columns[name][told].tolist() for name in ("conv", "kind", "ts"))
+        for conv, kind, ts in zip(*parts, strict=True):
+            key = self.lens.conv(conv)
+            protocol = self._services.get(key[1:4])
+            if protocol is not None:
+                self._tcp((protocol, key[1], key[2]), kind, ts)
+
+    def _tcp(self, pair: Pair, kind: int, now: int) -> None:
+        link, protocol = self._link(pair), pair[0]
+        if kind in (FIN, RST):
             link.closed = now
             self._ended(pair, now)
-        elif int(row["kind"]) == SYN:
+        elif kind == SYN:
             silence = now - link.heard if link.heard >= 0 else 0
             if link.heard < 0 or silence > BROKEN or link.closed >= 0:
                 self._opened(pair, link, now, silence)

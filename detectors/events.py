@@ -268,16 +268,17 @@ class Events:
         hosts = {self.lens.names.endpoint(ident) for ident in (finding.src, finding.dst) if ident >= 0}
         hosts |= {host for host in link[1:3] if host}
         for event in self._open.values():
-            if event.spoilt or event.what == "pause" or _allowed(event, finding):
+            if event.spoilt or event.what == "pause" or _explains(event.what, finding):
                 continue
             mine = {host for pair in event.pairs for host in pair[1:]}
             if finding.ts >= event.start and hosts & mine:
                 event.spoilt = f"{finding.rule} meanwhile: nothing is explained by it from then on"
 
     def _explain(self, finding: Finding) -> None:
-        for event in self._open.values():
+        explaining = {what for what in EXPLAINS if _explains(what, finding)}
+        for event in self._open.values() if explaining else ():
             sort = EXPLAINS[event.what]
-            if event.spoilt or not _allowed(event, finding):
+            if event.spoilt or event.what not in explaining:
                 continue
             if not event.since <= finding.ts <= event.until or not self._about(event, finding):
                 continue
@@ -294,8 +295,8 @@ class Events:
         return not event.pairs or link[:3] in event.pairs
 
 
-def _allowed(event: Open, finding: Finding) -> bool:
+def _explains(what: str, finding: Finding) -> bool:
     """Is it of a rule, and of a level, that this sort of event explains?"""
     rule = BEHAVIOUR if finding.detector == BEHAVIOUR else finding.rule
-    most = EXPLAINS[event.what].rules.get(rule)
+    most = EXPLAINS[what].rules.get(rule)
     return most is not None and finding.level <= most

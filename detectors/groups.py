@@ -6,7 +6,7 @@ instead of one dictionary look-up per message.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from detectors.base import Names, Slice
 from detectors.lookup import Lookup
+from detectors.points import Points
 from grid_profiles.vocabulary import DANGEROUS, TIME_TAG, Flag, Role
 
 Ints = npt.NDArray[np.int64]
@@ -105,30 +106,37 @@ def _signed(value: int, bits: int) -> int:
 
 
 def order_of(keys: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    """Order by key, of equal ones that of arrival; ``keys`` are integers of any size.
+    """Order by key, of equal ones that of arrival; ``keys`` are integers of any size."""
+    return in_order(keys)[0]
+
+
+def in_order(keys: npt.NDArray[Any]) -> tuple[npt.NDArray[np.intp], npt.NDArray[Any]]:
+    """(:func:`order_of`, the keys in that order).
 
     Where a key and the row's number fit 63 bits together, they are sorted as one number: numpy sorts numbers
     with vector instructions, and orders of numbers without.
     """
     bits = len(keys).bit_length()
-    if len(keys) < FEW_ROWS or keys.dtype.itemsize < 4:  # 16 bits have a radix sort
-        return np.argsort(keys, kind="stable")
     most = 1 << 62 - bits
-    if keys.dtype.itemsize > 4 and not -most < int(keys.min()) <= int(keys.max()) < most:
-        return np.argsort(keys, kind="stable")
-    packed = keys.astype(np.int64) << bits
+    # 16 bits have a radix sort
+    few = len(keys) < FEW_ROWS or keys.dtype.itemsize < 4
+    if few or (keys.dtype.itemsize > 4 and not -most < int(keys.min()) <= int(keys.max()) < most):
+        order = np.argsort(keys, kind="stable")
+        return order, keys.take(order)
+    packed = keys.astype(np.int64)
+    packed <<= bits
     packed |= np.arange(len(keys))
     packed.sort()
+    ordered = packed >> bits
     packed &= (1 << bits) - 1
-    return packed
+    return packed, ordered
 
 
 def group(keys: Ints) -> Groups:
     """Sort rows by key, keeping the order of arrival inside each."""
-    order = order_of(keys)
-    ordered = keys[order]
+    order, ordered = in_order(keys)
     starts, counts = runs(ordered)
-    return Groups(ordered[starts], order.astype(np.int64), starts, counts)
+    return Groups(ordered[starts], order.astype(np.int64, copy=False), starts, counts)
 
 
 def grouped(piece: Slice) -> Groups:
@@ -207,21 +215,10 @@ def _addresses(columns: npt.NDArray[Any] | Mapping[str, npt.NDArray[Any]]) -> np
     return np.asarray(asked & ~polled, np.bool_)
 
 
-def addressed(piece: Slice, known: Set[tuple[int, int, int]]) -> list[tuple[int, int, int, int]]:
-    """(conv, kind, point, first row) for each object that a slice's messages address and that is not known.
-
-    In ascending order, as :func:`objects`.
-    """
-    columns = {
-        name: piece.column(name) for name in ("conv", "kind", "point", "flags", "role", "state", "cause")
-    }
-    at = np.flatnonzero(_addresses(columns))
-    named = list(zip(*(columns[name].take(at).tolist() for name in ("conv", "kind", "point")), strict=True))
-    new = set(named) - known
-    if not new:
-        return []
-    first = dict(zip(reversed(named), reversed(at.tolist()), strict=True))
-    return [(*one, first[one]) for one in sorted(new)]
+def addressed(piece: Slice) -> Ints:
+    """Rows of a slice's messages that :func:`addressing` would take."""
+    columns = {name: piece.column(name) for name in ("point", "flags", "role", "state", "cause")}
+    return np.flatnonzero(_addresses(columns))
 
 
 def objects(rows: npt.NDArray[Any]) -> list[tuple[int, int, int, int, Any]]:
@@ -272,9 +269,10 @@ def _by_object(convs: Ints, points: Ints) -> tuple[npt.NDArray[np.intp], Ints, I
     """(order, first places, sizes) by conversation and point; equal ones stay in the order of arrival."""
     width = int(points.max()).bit_length()
     if min(int(points.min()), int(convs.min())) >= 0 and width + int(convs.max()).bit_length() < 63:
-        keys = convs << width | points  # one sort, as both fit one key
-        order = order_of(keys)
-        return order, *runs(keys.take(order))
+        keys = convs << width
+        keys |= points  # one sort, as both fit one key
+        order, keys = in_order(keys)
+        return order, *runs(keys)
     order = np.lexsort((points, convs))
     return order, *runs(convs.take(order), points.take(order))
 
@@ -282,7 +280,7 @@ def _by_object(convs: Ints, points: Ints) -> tuple[npt.NDArray[np.intp], Ints, I
 class PointRows(NamedTuple):
     """Points with a value, sorted by conversation and point; ``numbers[i]`` is the run's number of row i."""
 
-    rows: npt.NDArray[Any]
+    rows: Points
     numbers: Ints
 
 
@@ -330,6 +328,7 @@ class Lens:
         self._conv: dict[int, ConvKey] = {}
         self._points = Numbered(MAX_POINTS)
         self._class: dict[tuple[int, int], str] = {}
+        self._point: dict[tuple[int, int], str] = {}
 
     def protocol(self, name: str) -> int:
         """Number of a protocol, -1 when this run has none of that name."""
@@ -354,6 +353,17 @@ class Lens:
             found = self._class[proto, kind] = self.names.kind_class(proto, kind)
         return found
 
+    def point(self, proto: int, point: int) -> str:
+        """An object in words, "" none."""
+        if len(self._point) > 65_536:
+            self._point.clear()
+        found = self._point.get((proto, point))
+        if found is None:
+            found = self.names.point(proto, point)
+            if found:  # a text may still get its number
+                self._point[proto, point] = found
+        return found
+
     def dangerous(self, proto: int, kind: int, role: int) -> bool:
         """Does a message of this kind change the plant? Answers of the controlled side do not."""
         return role != Role.SERVER and self.kind_class(proto, kind) in DANGEROUS
@@ -362,19 +372,22 @@ class Lens:
         """The values of a slice, made once for all who ask."""
         made = piece.cache.get("points")
         if made is None:
-            made = piece.cache["points"] = self._number(piece.points)
+            made = piece.cache["points"] = self._number(piece)
         return cast("PointRows", made)
 
-    def _number(self, points: npt.NDArray[Any]) -> PointRows:
-        finite = np.flatnonzero(np.isfinite(points["value"]) & (points["kind"] < TIME_TAG))
+    def _number(self, piece: Slice) -> PointRows:
+        valued = np.isfinite(piece.point_column("value")) & (piece.point_column("kind") < TIME_TAG)
+        finite = np.flatnonzero(valued)
         if not len(finite):
-            return PointRows(points[:0], np.zeros(0, np.int64))
-        order, first, sizes = _by_object(points["conv"][finite].astype(np.int64), points["point"][finite])
-        points = points.take(finite[order])
-        heads = points.take(first)
-        return PointRows(
-            points, np.repeat(self._points.numbers(heads["conv"].astype(np.int64), heads["point"]), sizes)
-        )
+            return PointRows(Points(piece, finite), np.zeros(0, np.int64))
+        convs, points = piece.point_column("conv"), piece.point_column("point")
+        if len(finite) < len(convs):
+            convs, points = convs.take(finite), points.take(finite)
+        convs = convs.astype(np.int64)
+        order, first, sizes = _by_object(convs, points)
+        heads = order[first]
+        numbers = np.repeat(self._points.numbers(convs[heads], points[heads]), sizes)
+        return PointRows(Points(piece, finite.take(order)), numbers)
 
     def link(self, ident: int) -> str:
         """A conversation in a few words: ``10.0.0.1 to 10.0.0.2 (modbus unit 1)``."""

@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 
 from detectors.allowlist_learner import MAX_POINTS, PointKey
-from detectors.base import Finding, Level
+from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import news_rate
-from detectors.groups import HOUSEKEEPING, ConvKey, Lens
+from detectors.groups import HOUSEKEEPING, ConvKey, Lens, Numbered, addressed, column
 from detectors.news import MATURE, Sweeps, news_finding, object_text, ordinary, sender, technique
 from detectors.saturation import EXPECTED, FULL, Saturation, doubt, lowered
 from detectors.tables import conv_of
@@ -34,6 +34,9 @@ DNP3_STATIC: Final = {2: 1, 4: 3, 11: 10, 22: 20, 23: 21, 32: 30, 33: 31, 42: 40
 
 DNP3_ECHOES: Final = (12, 41)
 """Controls; a response that carries them repeats its request."""
+
+NONE: Final = -(1 << 40)
+"""No kind of message."""
 
 WEB: Final = frozenset({"http"})
 """Protocols whose servers have more objects than learning meets: a new one that is read is no warning."""
@@ -69,8 +72,31 @@ class Objects:
         self._full = full
         self._sweeps: Sweeps[tuple[int, int], int] = Sweeps()
         self.fine: set[tuple[int, int, int]] = set()
+        self._numbered = Numbered(MAX_POINTS)
+        self._fine_kind = np.full(1_024, NONE, np.int64)  # by number: one kind of the object that is fine
         self._once: set[tuple[int, int]] = set()
         self._dnp3: dict[ConvKey, set[tuple[int, str]]] = {}
+
+    def unknown(self, piece: Slice) -> list[tuple[int, int, int, int]]:
+        """(conv, kind, point, first row) for each object of a slice's messages that is not fine.
+
+        In ascending order.
+        """
+        at = addressed(piece)
+        convs, kinds, points = (piece.column(name).take(at) for name in ("conv", "kind", "point"))
+        numbers = self._numbered.numbers(convs.astype(np.int64), points)
+        self._fine_kind = column(self._fine_kind, numbers, NONE)
+        rest = (self._fine_kind[numbers] != kinds) | (numbers < 0)
+        if not rest.any():
+            return []
+        at, numbers, kinds = at[rest], numbers[rest], kinds[rest]
+        named = list(zip(convs[rest].tolist(), kinds.tolist(), points[rest].tolist(), strict=True))
+        new = set(named) - self.fine
+        for one, number in zip(named, numbers.tolist(), strict=True):
+            if number >= 0 and self._fine_kind[number] == NONE and one not in new:
+                self._fine_kind[number] = one[1]
+        first = dict(zip(reversed(named), reversed(at.tolist()), strict=True))
+        return [(*one, first[one]) for one in sorted(new)]
 
     def judge(self, conv: int, kind: int, point: int, sample: Any) -> Finding | None:
         """What is new about one object; ``sample`` is the first message that names it."""

@@ -40,8 +40,9 @@ from detectors.groups import (
     runs,
     unpack,
 )
+from detectors.lookup import Lookup
 from detectors.loss import Losses
-from detectors.rules.common import protocol_rows
+from detectors.rules.common import protocol_columns
 from detectors.tables import TABLES, conv_of, text_numbers
 from detectors.timing_learner import MAX_KEYS, RATE_WINDOW, TimingKey, quantile
 from grid_profiles.vocabulary import KindClass, Role
@@ -157,7 +158,8 @@ class Timing:
         _spare(self._limits, baseline)
         self._series = _Series(self._limits)
         self._numbers: dict[TimingKey, int] = {limits.key: at for at, limits in enumerate(self._limits)}
-        self._by_run: dict[int, int] = {}
+        self._of_kinds = Lookup(self._kind_series, MAX_KEYS)
+        self._of_convs = Lookup(self._whole_series, MAX_KEYS)
         order = sorted(
             (at for at, limits in enumerate(self._limits) if np.isfinite(limits.silence)),
             key=lambda at: self._limits[at].key,
@@ -166,13 +168,12 @@ class Timing:
         self._whole = {self._limits[at].key[0]: at for at in order if self._limits[at].key[1] == -1}
         self._losses = Losses()
         self._clock = -1
-        self._evicted = 0
         self._tcp = lens.protocol("tcp")
         self._ends: dict[tuple[str, str, int], int] = {}
 
     def counters(self) -> dict[str, int]:
         """How often the table of this run's series was emptied."""
-        return {"series_evicted": self._evicted}
+        return {"series_evicted": self._of_kinds.forgotten + self._of_convs.forgotten}
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
@@ -207,7 +208,7 @@ class Timing:
     def _judge(
         self, messages: npt.NDArray[Any], groups: Groups, window: int, found: list[Finding], whole: bool
     ) -> None:
-        numbers = self._resolve(groups.keys, whole)
+        numbers = (self._of_convs if whole else self._of_kinds).of(groups.keys)
         known = numbers >= 0
         if not known.any():
             return
@@ -227,23 +228,14 @@ class Timing:
         series.last[at] = np.maximum(series.last[at], np.maximum.reduceat(ts, first))
         series.silent[at], series.heard[at] = False, True
 
-    def _resolve(self, keys: Ints, whole: bool) -> Ints:
-        """Series of each group of this run, -1 what is not judged."""
-        if len(self._by_run) >= MAX_KEYS:
-            self._by_run.clear()
-            self._evicted += 1
-        known = self._by_run
-        for packed in keys.tolist():
-            run_key = -1 - packed if whole else packed
-            if run_key in known:
-                continue
-            fields = unpack(packed)
-            key: TimingKey = (
-                (self.lens.conv(packed), -1, -1, -1) if whole else (self.lens.conv(fields.conv), *fields[1:])
-            )
-            known[run_key] = self._numbers.get(key, -1)
-        signs = (-1 - keys if whole else keys).tolist()
-        return np.array([known[key] for key in signs], np.int64)
+    def _kind_series(self, packed: int) -> int:
+        """Series of a group of this run, -1 when it is not judged."""
+        key = unpack(packed)
+        return self._numbers.get((self.lens.conv(key.conv), *key[1:]), -1)
+
+    def _whole_series(self, conv: int) -> int:
+        """The same of a conversation."""
+        return self._numbers.get((self.lens.conv(conv), -1, -1, -1), -1)
 
     def _fresh(
         self, messages: npt.NDArray[Any], rows: Ints, of: Ints, ts: Ints, window: int, found: list[Finding]
@@ -348,11 +340,12 @@ class Timing:
 
     def _see_ends(self, piece: Slice) -> None:
         """When connections ended: a client without one is silent until it has opened the next."""
-        rows = protocol_rows(piece, self._tcp)
-        for row in rows.compress((rows["kind"] == FIN) | (rows["kind"] == RST))[: 2 * MAX_ENDS]:
-            key = self.lens.conv(int(row["conv"]))[1:4]
+        columns = protocol_columns(piece, self._tcp)
+        ended = np.flatnonzero((columns["kind"] == FIN) | (columns["kind"] == RST))[: 2 * MAX_ENDS]
+        for conv, ts in zip(columns["conv"][ended].tolist(), columns["ts"][ended].tolist(), strict=True):
+            key = self.lens.conv(conv)[1:4]
             if key in self._ends or len(self._ends) < MAX_ENDS:
-                self._ends[key] = max(int(row["ts"]), self._ends.get(key, 0))
+                self._ends[key] = max(ts, self._ends.get(key, 0))
 
     def _reopens(self, number: int, clock: int) -> bool:
         """Did the last connection of a series end with its last message, and not long ago?"""

@@ -35,19 +35,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Level, Reading, Slice
+from detectors.base import Finding, Level, Reading, Slice, likeliest
 from detectors.baseline import Baseline
-from detectors.calibration import DAY, FIT_SHARE, Blocks, Budget, upper_limit
+from detectors.calibration import DAY, Blocks, Budget, upper_limit, wanders
 from detectors.groups import SECOND, ConvKey, Ints, Lens, column, runs
+from detectors.points import Points, Value
 from detectors.saturation import FULL, doubt
 from detectors.tables import TABLES, Origin, conv_fields, conv_of, numbers_text, text_numbers
-from detectors.values_meaning import Meaning, point_words
+from detectors.values_meaning import Meaning, Words
 from detectors.values_switched import AFTERWARDS, Switched
 from detectors.values_untyped import same_octets, untyped
 from grid_profiles.vocabulary import Role
@@ -256,6 +258,7 @@ class Values:
         self._low, self._high, self._last = (np.full(ROOM, np.nan) for _ in range(3))
         self._states, self._counters = np.zeros(ROOM, bool), np.zeros(ROOM, bool)
         self._refused = 0
+        self._words = Words(lens)
         self._switched = Switched(lens)
         self._held: list[tuple[Finding, int]] = []
         self._explained: dict[tuple[int, int], int] = {}  # ns of the latest such value by point
@@ -318,7 +321,7 @@ class Values:
         if not watched.any():
             return []
         numbers, starts, sizes = bands[watched], firsts[watched], lengths[watched]
-        values = np.ascontiguousarray(points["value"])
+        values = points["value"]
         lowest, highest = (most.reduceat(values, firsts)[watched] for most in (np.minimum, np.maximum))
         before, self._last[numbers] = self._last[numbers], values[starts + sizes - 1]
         back = self._backwards(numbers, starts, sizes, values, before)
@@ -355,7 +358,8 @@ class Values:
         return [(int(at[i]), float(prior[i])) for i in np.flatnonzero(lower)]
 
     def _back(self, row: Any, before: float, piece: Slice) -> Finding:
-        words, value = point_words(self.lens, row), float(row["value"])
+        text, words = self._words.of(int(row["proto"]), int(row["point"]))
+        value = float(row["value"])
         return point_finding(
             "counter-back",
             Level.NOTICE,
@@ -366,7 +370,7 @@ class Values:
             f"{value:g}",
             {"attack": 0.5, "fault": 0.4, "operation": 0.1},
             technique="T0856",
-            group=self.lens.names.point(int(row["proto"]), int(row["point"])),
+            group=text,
             hold=MAX_HOLD / 10,
         )
 
@@ -377,7 +381,7 @@ class Values:
         worst = int(np.argmax(np.maximum(limits.low - values, values - limits.high)))
         return _Outside(points[worst], limits, before if worst == 0 else float(values[worst - 1]))
 
-    def _resolve(self, points: npt.NDArray[Any], places: Ints, firsts: Ints) -> Ints:
+    def _resolve(self, points: Points, places: Ints, firsts: Ints) -> Ints:
         """Number of the band of each group of values, -1 without one; ``places`` are the run's points."""
         self._band = column(self._band, places, UNKNOWN)
         for index in np.flatnonzero(self._band[places] == UNKNOWN).tolist():
@@ -417,8 +421,7 @@ class Values:
     def _finding(self, outside: _Outside, piece: Slice, forged: bool) -> Finding:
         row, limits = outside.row, outside.limits
         value = float(row["value"])
-        text = self.lens.names.point(int(row["proto"]), int(row["point"]))
-        words = point_words(self.lens, row)
+        text, words = self._words.of(int(row["proto"]), int(row["point"]))
         low, high = limits.seen
         hold = min(3 * limits.period, MAX_HOLD)
         if limits.constant:
@@ -486,23 +489,23 @@ def point_finding(
     **more: Any,
 ) -> Finding:
     """A finding about one value of a slice (``row`` of POINT); ``more`` goes into the finding as it is."""
-    message = piece.messages[int(row["message"])]
+    value = Value(*row.item())
     return Finding(
-        ts=int(row["ts"]),
+        ts=value.ts,
         detector=NAME,
         rule=rule,
         level=level,
-        reading=Reading(max(scores, key=lambda name: scores[name])),
-        proto=int(row["proto"]),
-        conv=int(row["conv"]),
-        src=int(message["src"]),
-        dst=int(message["dst"]),
+        reading=likeliest(scores),
+        proto=value.proto,
+        conv=value.conv,
+        src=int(piece.column("src")[value.message]),
+        dst=int(piece.column("dst")[value.message]),
         summary=summary,
-        kind=int(message["kind"]),
-        point=int(row["point"]),
+        kind=int(piece.column("kind")[value.message]),
+        point=value.point,
         expected=expected,
         observed=observed,
-        frames=[int(row["frame"])],
+        frames=[value.frame],
         scores=scores,
         **more,
     )
@@ -547,13 +550,18 @@ def _device(row: Any, piece: Slice) -> int:
     return int(piece.messages["src"][int(row["message"])])
 
 
-def value_limits(baseline: Baseline, budget: Budget) -> dict[ValueKey, Limits]:
+def value_limits(
+    baseline: Baseline, budget: Budget, points: Collection[str] | None = None
+) -> dict[ValueKey, Limits]:
     """Band of each point that was seen often enough; counters and wandering points have none."""
     learned = float(baseline.params.get("learned_s", 0.0))
     seldom = [row for row in baseline.rows("values") if FEW <= row.count < MIN_COUNT]
     rows = [row for row in baseline.rows("values") if row.count >= MIN_COUNT]
+    watched = len(rows)
+    if points is not None:
+        seldom, rows = ([row for row in some if row.point in points] for some in (seldom, rows))
     made = {(conv_of(row), row.point): _proportion(row, learned) for row in seldom}
-    made |= {(conv_of(row), row.point): _limits(row, budget, len(rows)) for row in rows}
+    made |= {(conv_of(row), row.point): _limits(row, budget, watched) for row in rows}
     return {key: limits for key, limits in made.items() if limits is not None}
 
 
@@ -572,7 +580,7 @@ def _limits(row: Any, budget: Budget, points: int) -> Limits | None:
         if row.falls or row.rises < COUNTS or not whole:
             return None
         return Limits(-math.inf, math.inf, spread, seen, False, row.step, period, learned, counter=True)
-    if _wanders(highs, lows):
+    if wanders(highs, lows):
         return None
     probability = budget.probability(budget.values / 2, row.block_s, points)
     margin = max(0.5 * spread, row.step)
@@ -590,11 +598,3 @@ def _proportion(row: Any, learned: float) -> Limits | None:
     low, high = row.low - VERY_FAR * spread, row.high + VERY_FAR * spread
     period = learned / row.count
     return Limits(low, high, spread, (row.low, row.high), False, row.step, period, learned)
-
-
-def _wanders(highs: list[float], lows: list[float]) -> bool:
-    """Did the held-back part leave the range of the first part by more than half of it?"""
-    cut_high, cut_low = (max(2, round(len(x) * FIT_SHARE)) for x in (highs, lows))
-    top, bottom = max(highs[:cut_high]), min(lows[:cut_low])
-    leave = max(max(highs[cut_high:], default=top) - top, bottom - min(lows[cut_low:], default=bottom))
-    return leave > 0.5 * max(top - bottom, 1e-12)

@@ -12,16 +12,21 @@ None of these is a process value, however it moves:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Slice
 from detectors.groups import REPEATED, Lens, PointRows
+from detectors.points import Points
 
 Mask = npt.NDArray[np.bool_]
+Judge = Callable[[Points], Mask]
+
+MAX_WORDS: Final = 65_536
 
 UTC_TIME: Final = 0x91
 """ASN.1 tag of a UTC time among the entries of a GOOSE or MMS dataset (IEC 61850-8-1)."""
@@ -95,55 +100,54 @@ class Meaning:
         Found once for all who ask.
         """
         if "measured" not in piece.cache:
-            piece.cache["measured"] = self.measured(self.lens.points(piece).rows)
+            protos = piece.point_column("proto")
+            here = [one for one in self._judges if (protos == one[0]).any()]
+            piece.cache["measured"] = measured(self.lens.points(piece).rows, here) if here else None
         return cast("Mask | None", piece.cache["measured"])
 
-    def measured(self, points: npt.NDArray[Any]) -> Mask | None:
-        """Which rows of POINT are process values; None when all are."""
-        protos = np.ascontiguousarray(points["proto"])
-        here = np.bincount(protos)
-        keep: Mask | None = None
-        for proto, judge in self._judges:
-            if proto >= len(here) or not here[proto]:
-                continue
-            mine = None if here[proto] == len(points) else np.flatnonzero(protos == proto)
-            other = judge(points if mine is None else points.take(mine))
-            if other.any():
-                keep = np.ones(len(points), bool) if keep is None else keep
-                keep[... if mine is None else mine] = ~other
-        return keep
+
+def measured(points: Points, judges: Sequence[tuple[int, Judge]]) -> Mask | None:
+    """Which of some points are process values, by what their protocols say; None when all are."""
+    protos = points["proto"]
+    keep: Mask | None = None
+    for proto, judge in judges:
+        mine = np.flatnonzero(protos == proto)
+        other = judge(points.take(mine))
+        if other.any():
+            keep = np.ones(len(points), bool) if keep is None else keep
+            keep[mine] = ~other
+    return keep
 
 
-def _utc(rows: npt.NDArray[Any]) -> Mask:
+def _utc(rows: Points) -> Mask:
     return np.asarray(rows["kind"] == UTC_TIME, bool)
 
 
-def _dnp3(rows: npt.NDArray[Any]) -> Mask:
+def _dnp3(rows: Points) -> Mask:
     group, flags = rows["kind"] >> 8, rows["quality"]
     bad = (flags & ONLINE == 0) | (flags & COMM_LOST != 0)
     bad &= (flags >= 0) & np.isin(group, DNP3_FLAGGED)
     return np.asarray(bad | ((group >= DNP3_TIMES[0]) & (group <= DNP3_TIMES[1])), bool)
 
 
-def _iec104(rows: npt.NDArray[Any]) -> Mask:
+def _iec104(rows: Points) -> Mask:
     bad = (rows["quality"] >= 0) & (rows["quality"] & IV != 0)
     return np.asarray(bad & (rows["kind"] < IEC104_COMMANDS), bool)
 
 
-def _c37118(rows: npt.NDArray[Any]) -> Mask:
+def _c37118(rows: Points) -> Mask:
     return np.asarray(rows["quality"] > 0, bool)
 
 
-def _sv(rows: npt.NDArray[Any]) -> Mask:
+def _sv(rows: Points) -> Mask:
     entry = rows["point"] & 0xFFFF
     bad = (rows["kind"] == SV_RMS) & (rows["quality"] >= 0) & (rows["quality"] & 3 == INVALID)
     return np.asarray(bad | ((entry >= SV_ITSELF[0]) & (entry <= SV_ITSELF[1])), bool)
 
 
-def point_words(lens: Lens, row: Any) -> str:
-    """A point in the words of the trade; ``row`` is one of POINT."""
-    proto, point = int(row["proto"]), int(row["point"])
-    text = lens.names.point(proto, point)
+def point_words(lens: Lens, proto: int, point: int) -> str:
+    """A point in the words of the trade."""
+    text = lens.point(proto, point)
     protocol = lens.names.protocol(proto)
     if protocol == "dnp3":
         return _dnp3_words(text)
@@ -167,3 +171,22 @@ def _dnp3_words(text: str) -> str:
         if name and index:
             return f"{name} {index} (g{number >> 8}v{number & 0xFF})"
     return text
+
+
+class Words:
+    """Names of points, and what an engineer calls them; remembered, as counters go back again and again."""
+
+    def __init__(self, lens: Lens) -> None:
+        self.lens = lens
+        self._known: dict[tuple[int, int], tuple[str, str]] = {}
+
+    def of(self, proto: int, point: int) -> tuple[str, str]:
+        """(name, words) of a point."""
+        found = self._known.get((proto, point))
+        if found is None:
+            if len(self._known) >= MAX_WORDS:
+                self._known.clear()
+            found = self.lens.point(proto, point), point_words(self.lens, proto, point)
+            if found[0]:  # a text may still get its number
+                self._known[proto, point] = found
+        return found

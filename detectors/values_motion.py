@@ -294,7 +294,11 @@ class Motion:
     # --- words ---
 
     def _jump(self, row: Any, before: float, slot: int, piece: Slice) -> Finding:
-        bounds, text, words = self._known[slot], self._text(row), point_words(self.lens, row)
+        bounds, text, words = (
+            self._known[slot],
+            self._text(row),
+            point_words(self.lens, int(row["proto"]), int(row["point"])),
+        )
         step = float(row["value"]) - before
         return point_finding(
             "value-jump",
@@ -312,7 +316,11 @@ class Motion:
         )
 
     def _freeze(self, row: Any, slot: int, piece: Slice) -> Finding:
-        bounds, text, words = self._known[slot], self._text(row), point_words(self.lens, row)
+        bounds, text, words = (
+            self._known[slot],
+            self._text(row),
+            point_words(self.lens, int(row["proto"]), int(row["point"])),
+        )
         still = (self._at[slot] - self._since[slot]) / SECOND
         return point_finding(
             "value-frozen",
@@ -367,6 +375,9 @@ class Motion:
         )
         made.point, made.technique = -1, "T0832"
         return made
+
+    def _words(self, row: Any) -> str:
+        return point_words(self.lens, int(row["proto"]), int(row["point"]))
 
     def _text(self, row: Any) -> str:
         return self.lens.names.point(int(row["proto"]), int(row["point"]))

@@ -51,7 +51,8 @@ class Process:
         self._grid = lens.protocol("sv") if young else -1
         self._measured = Measured(lens)
         self._switching = Switching(baseline, lens)
-        self._parts: list[ProcessPart] = [part(baseline, lens, budget) for part in PARTS]
+        none = too_short(baseline)  # then none of them would speak
+        self._parts: list[ProcessPart] = [] if none else [part(baseline, lens, budget) for part in PARTS]
 
     def counters(self) -> dict[str, int]:
         """What their bounded tables had to refuse."""
@@ -62,6 +63,8 @@ class Process:
 
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
+        if not self._parts:
+            return []
         view = self._switching.see(piece, self._measured.of(piece))
         found = [finding for part in self._parts for finding in part.detect(piece, view)]
         for finding in found:

@@ -21,6 +21,7 @@ from detectors.base import Finding, Slice
 from detectors.baseline import Baseline
 from detectors.calibration import Budget
 from detectors.groups import REPEATED, ConvKey, Ints, Lens, column, runs
+from detectors.points import Points
 from detectors.tables import conv_of
 from detectors.values_meaning import LARGEST, Meaning
 from grid_profiles.vocabulary import DANGEROUS, Role
@@ -50,14 +51,14 @@ class View:
 
     Attributes
     ----------
-    rows : ndarray of POINT, shape (n,)
+    rows : Points, n of them
     numbers : ndarray of int64, shape (n,)
         The run's number of each row's point (:class:`~detectors.groups.PointRows`).
     firsts, sizes : ndarray of int64, shape (k,)
         Runs of rows of one point.
     """
 
-    rows: npt.NDArray[Any]
+    rows: Points
     numbers: Ints
     firsts: Ints
     sizes: Ints
@@ -103,8 +104,9 @@ class Measured:
         """First-time values that clients send, whatever they mean."""
         points, numbers = self.lens.points(piece)
         ordered = (piece.column("role") == Role.CLIENT) & (piece.column("flags") & np.uint32(REPEATED) == 0)
-        told = ordered[points["message"]]
-        return points.compress(told & (np.abs(points["value"]) < LARGEST) & (numbers >= 0))
+        told = np.flatnonzero(ordered[points["message"]] & (numbers >= 0))
+        told = told[np.abs(points["value"][told]) < LARGEST]
+        return points.take(told).records()
 
     def _judge(self, row: Any, piece: Slice) -> int:
         """A point that is first met in a message that changes the plant is a command's, not a reading."""
@@ -145,7 +147,7 @@ class Switching:
                 changed = (values != before) & ~np.isnan(before)
                 if changed.any():
                     self.latest = max(self.latest, piece.start)
-                    rows = view.rows.take(ends[changed])
+                    rows = view.rows.take(ends[changed]).records()
                     if any(self._key(row) not in self._moved for row in rows):
                         self.novel = max(self.novel, piece.start)
                 self._last[numbers[mine]] = values

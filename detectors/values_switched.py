@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Slice
-from detectors.groups import KIND_BITS, REPEATED, SECOND, Lens, among
+from detectors.groups import KIND_BITS, REPEATED, SECOND, Lens, among, news
 from detectors.rules.common import Bounded, protocol_columns
 from grid_profiles.vocabulary import KindClass, Role
 
@@ -54,18 +54,18 @@ class Switched:
             if told.any():
                 self._devices(columns.rows(told & among(columns["cause"], SPONTANEOUS)), "src")
         self._commands(piece)
-        points = piece.points
-        if self._dnp3 >= 0 and len(points):
-            mine = points["proto"] == self._dnp3
-            if mine.any():
-                events = points["message"][mine & among(points["kind"] >> 8, DNP3_EVENTS)]
-                self._devices(messages.take(np.unique(events)), "src")
+        mine = piece.point_column("proto") == self._dnp3
+        if mine.any():
+            points = piece.points.compress(mine)
+            events = points["message"][among(points["kind"] >> 8, DNP3_EVENTS)]
+            self._devices(messages.take(np.unique(events)), "src")
 
     def _commands(self, piece: Slice) -> None:
         """Switching commands: whoever sends one, what follows from it is no forged value."""
         at = np.flatnonzero(piece.column("role") == Role.CLIENT)
         codes = piece.column("proto")[at].astype(np.int64) << KIND_BITS | piece.column("kind")[at]
-        for code in sorted(set(codes.tolist())):
+        different = np.sort(codes)
+        for code in different[news(different)].tolist():
             if code not in self._control and len(self._control) < MAX_DEVICES:
                 proto, kind = code >> KIND_BITS, code & ((1 << KIND_BITS) - 1)
                 self._control[code] = self._lens.kind_class(proto, kind) == KindClass.CONTROL

@@ -36,8 +36,8 @@ ROUTER_ADDRESSES: Final = 4
 """A MAC address that sends for more IP addresses than this is a router's; its hosts stand alone."""
 
 
-ENOUGH: Final = 50_000
-"""Rows that are counted at once."""
+ENOUGH: Final = 25_000
+"""Messages that are counted at once."""
 
 MAX_KINDS: Final = 200_000
 """Kinds of message over all conversations; a flood of invented ones is counted under what came first."""
@@ -50,7 +50,7 @@ class Inventory:
     ----------
     messages, malformed : int
     points : set of (proto, point)
-        Bounded by ``point_limit``.
+        Bounded by ``point_limit``; 0 for whoever does not ask for them: they take half of the time.
     """
 
     def __init__(self, decoded: Decoded, point_limit: int = 200_000) -> None:
@@ -60,7 +60,7 @@ class Inventory:
         self._malformed = 0
         self._points: set[tuple[int, int]] = set()
         self._kinds: dict[tuple[int, int, int], int] = {}
-        self._waiting: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
+        self._waiting: list[npt.NDArray[Any]] = []
         self._rows = 0
         self._conversations: dict[int, list[int]] = {}
         self._frames: dict[int, int] = {}
@@ -72,8 +72,9 @@ class Inventory:
         if not len(batch.messages):
             return
         self.messages += len(batch.messages)
-        self._waiting.append((batch.messages, batch.points))
-        self._rows += len(batch.messages) + len(batch.points)
+        self._waiting.append(batch.messages)
+        self._rows += len(batch.messages)
+        self._add_points(batch.points)
         if self._rows >= ENOUGH:
             self._count()
 
@@ -86,27 +87,24 @@ class Inventory:
     @property
     def points(self) -> set[tuple[int, int]]:
         """(proto, point) seen."""
-        self._count()
         return self._points
 
     def _count(self) -> None:
         if not self._waiting:
             return
-        messages, points = zip(*self._waiting, strict=True)
+        rows = self._waiting[0] if len(self._waiting) == 1 else joined(self._waiting)
         self._waiting, self._rows = [], 0
-        rows = messages[0] if len(messages) == 1 else joined(messages)
-        self._malformed += int((rows["flags"] & int(Flag.MALFORMED) != 0).sum())
+        self._malformed += int(np.count_nonzero(rows["flags"] & int(Flag.MALFORMED)))
         self._add_kinds(rows)
         self._add_conversations(rows)
         self._add_frames(rows)
-        for part in points:
-            self._add_points(part)
 
     def _add_points(self, rows: npt.NDArray[Any]) -> None:
         if not len(rows) or len(self._points) >= self.point_limit:
             return
-        for proto in np.flatnonzero(np.bincount(rows["proto"])).tolist():
-            own = np.sort(rows["point"].compress(rows["proto"] == proto))
+        protos, points = (np.ascontiguousarray(rows[name]) for name in ("proto", "point"))
+        for proto in np.flatnonzero(np.bincount(protos)).tolist():
+            own = np.sort(points.compress(protos == proto))
             self._points.update((proto, point) for point in own[news(own)].tolist())
 
     def _add_kinds(self, rows: npt.NDArray[Any]) -> None:
@@ -134,11 +132,12 @@ class Inventory:
             known[2] = max(known[2], ended)
 
     def _add_frames(self, rows: npt.NDArray[Any]) -> None:
-        for proto in np.unique(rows["proto"]).tolist():
-            own = rows["proto"] == proto
-            self._protocols[proto] = self._protocols.get(proto, 0) + int(own.sum())
-            frames = rows["frame"][own]  # ascending, and a frame never spans batches
-            self._frames[proto] = self._frames.get(proto, 0) + 1 + int(np.count_nonzero(np.diff(frames)))
+        protos, frames = (np.ascontiguousarray(rows[name]) for name in ("proto", "frame"))
+        here = np.sort(protos)
+        for proto in here[news(here)].tolist():
+            own = frames.compress(protos == proto)  # ascending, and a frame never spans batches
+            self._protocols[proto] = self._protocols.get(proto, 0) + len(own)
+            self._frames[proto] = self._frames.get(proto, 0) + int(np.count_nonzero(news(own)))
 
     def protocols(self) -> list[ProtocolRow]:
         """Most frames first. ``packets`` counts frames that hold at least one message of it."""

@@ -203,9 +203,8 @@ _SILENT: Final[Floats] = np.array([silent_row()[name] for name in FEATURES], np.
 
 def window_rows(window: Window, lens: Lens) -> dict[ConvKey, Floats]:
     """Features by conversation identity, without protocols that are not scored."""
-    values = np.column_stack([window.frame[name].to_numpy(np.float64) for name in FEATURES])
-    keys = [lens.conv(conv) for conv in window.frame.index.tolist()]
-    return {key: values[i] for i, key in enumerate(keys) if key[0] not in UNSCORED}
+    keys = [lens.conv(conv) for conv in window.convs.tolist()]
+    return {key: window.values[i] for i, key in enumerate(keys) if key[0] not in UNSCORED}
 
 
 class Learning:
@@ -268,7 +267,7 @@ class Learning:
         """The baseline."""
         baseline = Baseline(created_from=list(self.options.created_from), tool=__version__)
         window = self._windower.close()
-        if window is not None and len(window.frame):
+        if window is not None and len(window.convs):
             self._features.add(window, self.lens)
         self._keep(self._folder.close())
         learned_s = (self._span[1] - self._span[0]) / SECOND
@@ -491,7 +490,7 @@ class Detection:
 
     def _window(self, window: Window) -> list[Finding]:
         rows = window_rows(window, self.lens)
-        convs = {self.lens.conv(conv): conv for conv in window.frame.index.tolist()}
+        convs = {self.lens.conv(conv): conv for conv in window.convs.tolist()}
         running = {key for key in rows if key in self._convs}
         self._convs |= {key: convs[key] for key in rows if len(self._convs) < MAX_WINDOW_CONVS}
         for key in self._behaviour.known:

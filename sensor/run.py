@@ -35,7 +35,7 @@ MAX_SERIES: Final = 200
 FLOOR: Final = 1e-12
 """Smallest p-value that a score distinguishes; -log10 of it is a score of 1."""
 
-_VALUE: Final = np.dtype([(name, POINT[name]) for name in ("ts", "proto", "conv", "point", "value")])
+_VALUE: Final = np.dtype([(name, POINT[name]) for name in ("ts", "proto", "conv", "kind", "point", "value")])
 
 
 class Samples:
@@ -55,7 +55,16 @@ class Samples:
 
     def add(self, points: npt.NDArray[Any]) -> None:
         """Take the points of a batch."""
-        self._take(points, self._some(np.flatnonzero(np.isfinite(points["value"])), self._share))
+        finite = np.isfinite(points["value"])
+        if self._share < 1.0:
+            at = np.flatnonzero(finite)
+            part = _values(points.take(at[self._random.random(len(at)) < self._share]))
+        else:
+            part = _values(points)
+            part = part if finite.all() else part.compress(finite)
+        if len(part):
+            self._parts.append(part)
+            self._count += len(part)
         while self._count > self._limit:
             self._share /= 2
             self._parts = [part.compress(self._random.random(len(part)) < 0.5) for part in self._parts]
@@ -68,18 +77,27 @@ class Samples:
             parts = [part.compress(np.isin(part["proto"], list(protocols))) for part in parts]
         return np.concatenate(parts) if parts else np.zeros(0, _VALUE)
 
-    def _take(self, points: npt.NDArray[Any], at: npt.NDArray[np.intp]) -> None:
-        if len(at):
-            if len(at) < len(points):
-                points = points.take(at)
-            kept = np.empty(len(at), _VALUE)
-            for name in _VALUE.names or ():
-                kept[name] = points[name]
-            self._parts.append(kept)
-            self._count += len(at)
 
-    def _some(self, at: npt.NDArray[np.intp], share: float) -> npt.NDArray[np.intp]:
-        return at if share >= 1.0 else at[self._random.random(len(at)) < share]
+def _values(points: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """What is kept of points; columns that are neighbours in both layouts are copied as one piece."""
+    kept = np.empty(len(points), _VALUE)
+    for first, last in (("ts", "ts"), ("proto", "value")):
+        _piece(kept, first, last)[:] = _piece(points, first, last)
+    return kept
+
+
+def _piece(rows: npt.NDArray[Any], first: str, last: str) -> npt.NDArray[Any]:
+    """The octets of records from one column to another, to write to as well."""
+    fields: Any = rows.dtype.fields
+    begin, end = fields[first][1], fields[last][1] + fields[last][0].itemsize
+    layout: Any = {
+        "names": ["octets"],
+        "formats": [f"V{end - begin}"],
+        "offsets": [begin],
+        "itemsize": rows.itemsize,
+    }
+    octets: npt.NDArray[Any] = rows.view(np.dtype(layout))["octets"]
+    return octets
 
 
 def run_detect(
@@ -114,7 +132,7 @@ def run_detect(
     from sensor.pipeline import Detection
 
     began = time.monotonic()
-    inventory, samples = Inventory(decoded), Samples()
+    inventory, samples = Inventory(decoded, point_limit=0), Samples()
     detection = Detection(decoded.names, baseline)
     batches = tap(decoded, inventory, samples)
     for alert in detection.run(through(batches) if through else batches):
@@ -230,7 +248,7 @@ def _point_series(detection: Detection, decoded: Decoded, samples: Samples) -> l
     rows = rows.compress(_named(rows, wanted, decoded))
     if not len(rows):
         return []
-    bands = _bands(detection)
+    bands = _bands(detection, {point for _, point in wanted})
     made: list[PointSeries] = []
     rows = rows.take(np.lexsort((rows["point"], rows["proto"], rows["conv"])))
     edges = [np.diff(rows[column]) != 0 for column in ("conv", "proto", "point")]
@@ -260,9 +278,9 @@ def _named(rows: npt.NDArray[Any], wanted: set[tuple[str, str]], decoded: Decode
     return found
 
 
-def _bands(detection: Detection) -> dict[Any, tuple[float, float]]:
+def _bands(detection: Detection, points: set[str]) -> dict[Any, tuple[float, float]]:
     from detectors.values import value_limits
     from sensor.pipeline import budget_of
 
-    limits = value_limits(detection.baseline, budget_of(detection.baseline))
+    limits = value_limits(detection.baseline, budget_of(detection.baseline), points)
     return {key: (band.low, band.high) for key, band in limits.items()}

@@ -59,9 +59,9 @@ class Slicer:
 
     def push(self, batch: MessageBatch) -> Iterator[Slice]:
         """Take one batch; yield the slices that are now complete."""
-        messages, points = batch.messages, _sorted_points(batch.points)
+        messages, (points, owners) = batch.messages, _sorted_points(batch.points)
         if batch.late:
-            yield from self._late(messages, points)
+            yield from self._late(messages, points, owners)
             return
         frame_ts, position = self._timeline(batch)
         if not len(frame_ts):
@@ -76,7 +76,6 @@ class Slicer:
             borders = np.union1d(borders, np.flatnonzero(lost[1:]) + 1)
         borders = np.concatenate(([0], borders, [len(numbers)]))
         rows = np.searchsorted(position, borders).tolist()
-        owners = np.ascontiguousarray(points["message"])
         for at, (first, last) in enumerate(pairwise(borders.tolist())):
             yield from self._enter(int(numbers[first]))
             self._lost += int(lost[first]) if lost is not None else 0
@@ -111,10 +110,10 @@ class Slicer:
                 return frame_ts, position
         return messages["ts"].astype(np.int64), np.arange(len(messages), dtype=np.int64)
 
-    def _late(self, messages: npt.NDArray[Any], points: npt.NDArray[Any]) -> Iterator[Slice]:
+    def _late(self, messages: npt.NDArray[Any], points: npt.NDArray[Any], owners: Ints) -> Iterator[Slice]:
         if self._number is None:  # nothing has been seen since the start: their own time must do
             self._number = int(messages["ts"][0]) // self.length if len(messages) else None
-        yield from self._add(messages, points, points["message"], 0, len(messages))
+        yield from self._add(messages, points, owners, 0, len(messages))
 
     def _tick(self, clock: int) -> Iterator[Slice]:
         """Time passed without frames up to ``clock``; 0 or a time that has been says nothing."""
@@ -162,11 +161,13 @@ class Slicer:
         return points
 
 
-def _sorted_points(points: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    order = points["message"]
-    if len(order) > 1 and bool(np.any(order[1:] < order[:-1])):
-        return points.take(np.argsort(order, kind="stable"))
-    return points
+def _sorted_points(points: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Ints]:
+    """(points by message, messages that they belong to)."""
+    owners = np.ascontiguousarray(points["message"])
+    if len(owners) > 1 and bool((owners[1:] < owners[:-1]).any()):
+        order = np.argsort(owners, kind="stable")
+        return points.take(order), owners.take(order)
+    return points, owners
 
 
 def _candidates(messages: npt.NDArray[Any], frame_ts: Ints) -> list[int]:

@@ -116,7 +116,7 @@ class Lane:
             path = Path(folder) / "held.pcapng"
             write_capture(path, rendered)
             decoded = open_engine([path], self._engine, self._profiles)
-            inventory, lens = Inventory(decoded), Lens(decoded.names)
+            inventory, lens = Inventory(decoded, point_limit=0), Lens(decoded.names)
             windower, seen, found = Windower(lens), set[ConvKey](), Windows()
             for piece in Slicer().run(decoded):
                 window = windower.push(piece)

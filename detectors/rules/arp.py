@@ -7,9 +7,8 @@ back and forth has two owners.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, Final
-
-import numpy as np
 
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
@@ -42,6 +41,9 @@ class ArpRules(ProtocolRules):
         super().__init__(lens, baseline)
         self._owners, self._asked = self.table(MAX_ADDRESSES), self.table(MAX_ADDRESSES)
         self._forged = self.table()
+        self._neighbours = {
+            sides: {point for _, point in points} for sides, points in self.habits.points.items()
+        }
         self._unasked, self._targets = self.tally(60), self.tally(60)
 
     def check(self, rows: Rows, piece: Slice) -> None:
@@ -112,9 +114,11 @@ class ArpRules(ProtocolRules):
         """Many addresses asked for that this station never asked for."""
         if not self.habits.learned:
             return
-        known = {point for _, point in self.habits.points.get(self.sides(rows[0]), ())}
-        _, first = np.unique(rows["point"], return_index=True)
-        asked = [(self.point(row), int(row["frame"])) for row in rows.take(np.sort(first)[:MAX_ITEMS])]
+        known = self._neighbours.get(self.sides(rows[0]), set())
+        points, frames = rows["point"].tolist(), rows["frame"].tolist()
+        first = dict(zip(reversed(points), reversed(frames), strict=True))
+        words = ((self.lens.point(self.proto, point), first[point]) for point in dict.fromkeys(points))
+        asked = list(islice(words, MAX_ITEMS))
         news = [(address, frame) for address, frame in asked if address and address not in known]
         if not news:
             return

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Level, Reading, Slice
+from detectors.base import Finding, Level, Slice, likeliest
 from detectors.groups import REPEATED, frames_of, news, order_of, runs
 
 K = TypeVar("K", bound=Hashable)
@@ -287,7 +287,7 @@ def message_finding(
         detector=detector,
         rule=rule,
         level=level,
-        reading=Reading(max(scores, key=lambda name: scores[name])),
+        reading=likeliest(scores),
         proto=int(first["proto"]),
         conv=int(first["conv"]),
         src=int(first["src"]),

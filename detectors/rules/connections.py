@@ -16,8 +16,8 @@ import numpy as np
 
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import Lens
-from detectors.rules.common import protocol_rows
+from detectors.groups import Lens, news, order_of
+from detectors.rules.common import Columns, protocol_columns
 from detectors.rules.shared import ProtocolRules, Rows, Rule, one
 from grid_profiles.vocabulary import Role
 
@@ -75,9 +75,9 @@ class ConnectionRules(ProtocolRules):
         """Findings of one slice."""
         found = super().detect(piece)
         for proto in self._protos:
-            rows = protocol_rows(piece, proto)
-            if len(rows):
-                self._requests(rows.compress((rows["role"] == Role.CLIENT) & (rows["stream"] >= 0)))
+            columns = protocol_columns(piece, proto)
+            if len(columns):
+                self._requests(columns.where((columns["role"] == Role.CLIENT) & (columns["stream"] >= 0)))
         return found
 
     def check(self, rows: Rows, piece: Slice) -> None:
@@ -94,31 +94,32 @@ class ConnectionRules(ProtocolRules):
                 self.say(REOPENED, one(row), text, "one that lasts", f"{STORM} openings", pair=True)
                 self.found[-1].frames = list(entry.items.values())[:20]
 
-    def _requests(self, rows: Rows) -> None:
+    def _requests(self, columns: Columns) -> None:
         """Rows at which a conversation goes on on another connection than the one used before."""
-        if not len(rows):
+        if not len(columns):
             return
-        order = np.argsort(rows["conv"], kind="stable")
-        convs, streams = rows["conv"][order], rows["stream"][order]
-        first = np.r_[True, convs[1:] != convs[:-1]]
-        other = np.r_[True, streams[1:] != streams[:-1]] | first
-        for row in rows[order[other]][:MAX_SWITCHES]:
-            self._switch(row)
+        order = order_of(columns["conv"])
+        convs, streams = columns["conv"][order], columns["stream"][order]
+        at = np.flatnonzero(news(convs, streams))[:MAX_SWITCHES]
+        places, frames = order[at].tolist(), columns["frame"][order[at]].tolist()
+        rows = zip(places, convs[at].tolist(), streams[at].tolist(), frames, strict=True)
+        for place, conv, stream, frame in rows:
+            used = self._used.get(conv)
+            if used is None:
+                self._used.put(conv, _Used(-1, stream, frame))
+            elif stream == used.newest:
+                continue
+            elif stream != used.before or used.told:
+                used.before, used.newest, used.first = used.newest, stream, frame
+            else:
+                used.told = True
+                self._in_turn(columns.rows(slice(place, place + 1)), [used.first, frame])
 
-    def _switch(self, row: Any) -> None:
-        conv, stream = int(row["conv"]), int(row["stream"])
-        used = self._used.get(conv)
-        if used is None:
-            self._used.put(conv, _Used(-1, stream, int(row["frame"])))
-        elif stream == used.newest:
-            return
-        elif stream != used.before or used.told:
-            used.before, used.newest, used.first = used.newest, stream, int(row["frame"])
-        else:
-            used.told = True
-            text = (
-                f"{self.lens.link(conv)} carries requests on two connections in turn: a second program on "
-                f"{self.host(row['src'])}, or somebody under its address"
-            )
-            self.say(PARALLEL, one(row), text, "one connection", "two", pair=True)
-            self.found[-1].frames = [used.first, int(row["frame"])]
+    def _in_turn(self, rows: Rows, frames: list[int]) -> None:
+        """A request on the connection before the newest one."""
+        text = (
+            f"{self.lens.link(int(rows[0]['conv']))} carries requests on two connections in turn: a second "
+            f"program on {self.host(rows[0]['src'])}, or somebody under its address"
+        )
+        self.say(PARALLEL, rows, text, "one connection", "two", pair=True)
+        self.found[-1].frames = frames

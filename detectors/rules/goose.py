@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +26,7 @@ from detectors.loss import Losses
 from detectors.rules.common import Bounded, message_finding, protocol_rows
 from detectors.rules.shared import Habits
 from detectors.tables import TABLES, Origin, conv_fields
-from grid_profiles.vocabulary import Flag
+from grid_profiles.vocabulary import MESSAGE, Flag
 
 NAME: Final = "goose"
 MAX_BLOCKS: Final = 4_096
@@ -54,6 +55,9 @@ HABIT: Final = 3
 MAX_QUIET: Final = 600 * SECOND
 
 _SKIP = np.uint32(Flag.DUPLICATE | Flag.TRUNCATED | Flag.MALFORMED)
+_CONFIGURATION = itemgetter(
+    *(list(MESSAGE.names or ()).index(name) for name in ("point", "cause", "name", "ident", "count"))
+)
 
 
 @dataclass(slots=True)
@@ -377,7 +381,7 @@ class GooseRules:
 
     def _configuration(self, run: npt.NDArray[Any], found: list[Finding]) -> None:
         row = run[0]
-        said = (int(row["point"]), *(int(row[name]) for name in ("cause", "name", "ident", "count")))
+        said = _CONFIGURATION(row.item())
         if said not in self._usual:
             self._revision(run, said, found)
         flags = int(row["flags"])

@@ -56,7 +56,7 @@ class GooseDataRules(ProtocolRules):
         states = np.where((states == 1) & (seq <= 1), NOTHING, states)
         odd = self._changed(points["value"][at], states, numbers)
         if odd.any():
-            self._tell_all(points.take(at[odd]), piece)
+            self._tell_all(points.take(at[odd]).records(), piece)
 
     def _changed(self, values: npt.NDArray[Any], states: Ints, numbers: Ints) -> npt.NDArray[np.bool_]:
         """Where a value differs from the one before it of the same stNum; ``numbers`` are in runs."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from detectors.base import Finding, Level, Reading, Slice
 from detectors.baseline import Baseline
-from detectors.groups import SECOND, Lens, among
+from detectors.groups import SECOND, Lens, among, order_of, runs
 from detectors.loss import Losses
 from detectors.rules.common import (
     MAX_READ,
@@ -345,15 +345,24 @@ class ModbusRules:
 
     def _count(self, rows: Columns) -> None:
         """Requests and responses per conversation in this window."""
-        convs, role = rows.list("conv"), rows["role"]
-        for conv in sorted(set(convs) - self._window_rows.keys()):
-            if len(self._window_rows) < MAX_CONVS:
-                first = convs.index(conv)
-                self._window_rows[conv] = rows.rows(slice(first, first + 1))
-        for side, counts in ((Role.CLIENT, self._asked), (Role.SERVER, self._answered)):
-            mine = rows["conv"][role == side].tolist()
-            full = len(self._window_rows) >= MAX_CONVS
-            counts.update([conv for conv in mine if conv in self._window_rows] if full else mine)
+        role, counted = rows["role"], self._window_rows
+        order = order_of(rows["conv"])
+        ordered = rows["conv"][order]
+        starts, _ = runs(ordered)
+        firsts = order[starts]
+        asked, answered = (
+            np.add.reduceat((role == side).astype(np.int64)[order], starts).tolist()
+            for side in (Role.CLIENT, Role.SERVER)
+        )
+        convs = ordered[starts].tolist()
+        new = [at for at, conv in enumerate(convs) if conv not in counted][: MAX_CONVS - len(counted)]
+        examples = rows.rows(firsts[np.array(new, np.intp)])
+        for place, at in enumerate(new):
+            counted[convs[at]] = examples[place : place + 1]
+        for conv, some, others in zip(convs, asked, answered, strict=True):
+            if conv in counted:
+                self._asked[conv] += some
+                self._answered[conv] += others
 
     def _tick(self, window: int) -> list[Finding]:
         found: list[Finding] = []

@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 
 from detectors.base import Level, Slice
-from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped
+from detectors.rules.common import Columns
+from detectors.rules.shared import ProtocolRules, Rule, grouped
 from grid_profiles.vocabulary import Role
 
 STACKED = Rule(
@@ -27,13 +28,17 @@ class ModbusFrameRules(ProtocolRules):
 
     protocol = "modbus"
 
-    def check(self, rows: Rows, piece: Slice) -> None:
+    by_column = True
+
+    def check_columns(self, columns: Columns, piece: Slice) -> None:
         """Requests that share a frame with the one before them on their connection."""
-        asked = rows.compress(rows["role"] == Role.CLIENT)
-        same = np.r_[False, asked["frame"][1:] == asked["frame"][:-1]]
-        if not same.any():
+        asked = columns["role"] == Role.CLIENT
+        frames = columns["frame"][asked]
+        same = np.flatnonzero(frames[1:] == frames[:-1])
+        if not len(same):
             return
-        for mine in grouped(asked[np.isin(asked["frame"], asked["frame"][same])], "conv")[:MAX_TOLD]:
+        rows = columns.rows(asked)[np.isin(frames, frames[same])]
+        for mine in grouped(rows, "conv")[:MAX_TOLD]:
             most = int(np.unique(mine["frame"], return_counts=True)[1].max())
             text = (
                 f"{self.host(mine[0]['src'])} sent {most} requests in one frame; so far it asked one by one"

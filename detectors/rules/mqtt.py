@@ -75,8 +75,7 @@ class MqttRules(ProtocolRules):
         for stream, at, size, some in zip(*(values.tolist() for values in columns), strict=True):
             state = self._streams.get(stream)
             if state is None or some:
-                state = self._connection(rows[at : at + size], stream, state)
-            self._streams.put(stream, state)
+                self._streams.put(stream, self._connection(rows[at : at + size], stream, state))
 
     def _connection(self, mine: Rows, stream: int, state: int | None) -> int:
         """A connection's first packets, or some with CONNECT among them; what is known of it now."""

@@ -99,6 +99,8 @@ class OpcuaRules(ProtocolRules):
 
     def _unprotected(self, rows: Rows) -> None:
         """Services in clear between hosts whose channel was encrypted while learning."""
+        if not self._protected:
+            return
         for mine in grouped(rows, "conv"):
             pair = self.sides(mine[0])
             if pair not in self._protected or pair in self._open:

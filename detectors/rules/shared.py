@@ -20,7 +20,15 @@ from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens, news, runs
 from detectors.loss import Losses
-from detectors.rules.common import Bounded, fresh_rows, message_finding, protocol_columns, protocol_rows
+from detectors.rules.common import (
+    Bounded,
+    Columns,
+    fresh_columns,
+    fresh_rows,
+    message_finding,
+    protocol_columns,
+    protocol_rows,
+)
 
 K = TypeVar("K", bound=Hashable)
 Rows = npt.NDArray[Any]
@@ -177,15 +185,12 @@ class Habits:
         if baseline is None:
             return
         self._hits = {(row.rule, row.src, row.dst): int(row.count) for row in baseline.rows("rule_hits")}
-        for row in baseline.rows("conversations"):
-            if row.protocol == protocol:
-                self.pairs.add((row.client, row.server))
-        for row in baseline.rows("kinds"):
-            if row.protocol == protocol:
-                self.kinds.add((row.client, row.server, int(row.role), int(row.kind)))
-        for row in baseline.rows("points"):
-            if row.protocol == protocol:
-                self.points.setdefault((row.client, row.server), set()).add((int(row.kind), row.point))
+        for row in baseline.spoken("conversations", protocol):
+            self.pairs.add((row.client, row.server))
+        for row in baseline.spoken("kinds", protocol):
+            self.kinds.add((row.client, row.server, int(row.role), int(row.kind)))
+        for row in baseline.spoken("points", protocol):
+            self.points.setdefault((row.client, row.server), set()).add((int(row.kind), row.point))
 
     def hits(self, rule: str, src: str, dst: str) -> int:
         """How often learning hit this rule between these hosts."""
@@ -204,6 +209,8 @@ class ProtocolRules:
 
     protocol: ClassVar[str] = ""
     keep_repeated: ClassVar[bool] = False
+    by_column: ClassVar[bool] = False
+    """Whether a subclass fills :meth:`check_columns` instead."""
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         self.lens = lens
@@ -221,6 +228,10 @@ class ProtocolRules:
         """Look at the protocol's rows of one slice, in order of arrival; there is at least one."""
         raise NotImplementedError
 
+    def check_columns(self, columns: Columns, piece: Slice) -> None:
+        """Look at their columns, of messages by the thousand; there is at least one."""
+        raise NotImplementedError
+
     def detect(self, piece: Slice) -> list[Finding]:
         """Findings of one slice."""
         self.found = []
@@ -231,6 +242,11 @@ class ProtocolRules:
             self.found += promise.due(piece)
         columns = protocol_columns(piece, self.proto)
         if not len(columns):
+            return self.found
+        if self.by_column:
+            fresh = columns if self.keep_repeated else fresh_columns(piece, self.proto)
+            if len(fresh):
+                self.check_columns(fresh, piece)
             return self.found
         rows = protocol_rows(piece, self.proto) if self.keep_repeated else fresh_rows(piece, self.proto)
         if len(rows):
@@ -320,7 +336,7 @@ class ProtocolRules:
 
     def point(self, row: Any) -> str:
         """Object of a row in words."""
-        return self.names.point(int(row["proto"]), int(row["point"]))
+        return self.lens.point(int(row["proto"]), int(row["point"]))
 
     def sides(self, row: Any) -> tuple[str, str]:
         """(client, server) of a row's conversation."""

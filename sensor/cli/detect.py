@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,7 @@ def command(
     if state_from is not None:
         add_windows(baseline, state_from)
     with options.opened_source(source, engine, profiles, "Detecting") as decoded:
+        gc.freeze()  # programs and baseline stay: a collection need not go through them again
         told = _teller(as_json) if source.live else None
         result = run_detect(decoded, baseline, source.names, baseline_file.name, told)
     if evidence is not None:

@@ -136,10 +136,8 @@ class LiveDetection(Detection):
     def _window(self, window: Window) -> list[Finding]:
         findings = super()._window(window)
         facts = WindowFacts(window.start, p_values=self._p_values, margins=self._window_margins)
-        frame = window.frame
-        counts = frame["messages"].to_numpy(np.float64).tolist()
-        responses = frame["response_max"].to_numpy(np.float64).tolist()
-        for conv, count, response in zip(frame.index.tolist(), counts, responses, strict=True):
+        counts, responses = (window.column(name).tolist() for name in ("messages", "response_max"))
+        for conv, count, response in zip(window.convs.tolist(), counts, responses, strict=True):
             key = self.lens.conv(int(conv))
             had, slowest = facts.spoke.get(key, (0, -1.0))
             facts.spoke[key] = (had + int(count), max(slowest, response))

@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Names, Slice
+from detectors.rules.common import protocol_columns
 from grid_profiles.vocabulary import Role
 
 SECOND: Final = 1_000_000_000
@@ -153,11 +154,12 @@ class Margins:
 
     def push(self, piece: Slice) -> None:
         """Take one slice."""
-        goose, iec104 = self._id("goose"), self._id("iec104")
         messages = piece.messages
-        mine = (messages["proto"] == goose) & (messages["aux"] > 0)
-        mine |= (messages["proto"] == iec104) & (messages["kind"] <= S_FRAME) & (messages["kind"] > 0)
-        chosen = np.flatnonzero(mine)
+        goose, iec104 = (protocol_columns(piece, self._id(name)) for name in ("goose", "iec104"))
+        parts = [goose.numbers[goose["aux"] > 0]] if len(goose) else []
+        if len(iec104):
+            parts.append(iec104.numbers[(iec104["kind"] <= S_FRAME) & (iec104["kind"] > 0)])
+        chosen = np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.intp)
         room = max(0, MAX_ROWS - self._count)
         self.left_out += max(0, len(chosen) - room)
         if len(chosen) and room:
@@ -167,7 +169,7 @@ class Margins:
                 kept[name] = rows[name]
             self._rows.append(kept)
             self._count += len(kept)
-        sv = piece.points["proto"] == self._id("sv")
+        sv = piece.point_column("proto") == self._id("sv")
         if sv.any():
             self._points.append(piece.points[["conv", "point", "value"]][sv].copy())
 

@@ -1,4 +1,4 @@
-"""Window features: one row per conversation and window of 10 s, as a pandas DataFrame.
+"""Window features: one row per conversation and window of 10 s.
 
 Columns (``detectors.tables.FEATURES``), all float64:
 
@@ -32,7 +32,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from detectors.base import Slice
 from detectors.groups import REPEATED, SECOND, Lens, column, conv_part, news, order_of, pack, runs
@@ -55,6 +54,7 @@ _CLASSES: Final = {
 }
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Columns = Mapping[str, npt.NDArray[Any]]
 """Columns by name: one array each, or records."""
 
@@ -67,12 +67,19 @@ class Window:
     ----------
     start : int
         ns since 1970 UTC.
-    frame : DataFrame
-        Index ``conv`` (run id), columns ``proto`` and :data:`FEATURES`.
+    convs, protos : ndarray of int64, shape (n,)
+        The run's conversations that said something, ascending, and their protocols.
+    values : ndarray of float64, shape (n, len(FEATURES))
     """
 
     start: int
-    frame: pd.DataFrame
+    convs: Ints
+    protos: Ints
+    values: Floats
+
+    def column(self, name: str) -> Floats:
+        """One of :data:`FEATURES`."""
+        return self.values[:, FEATURES.index(name)]
 
 
 @dataclass(slots=True)
@@ -85,7 +92,7 @@ class Windower:
     _number: int | None = None
     _rows: list[Columns] = field(default_factory=list)
     _count: int = 0
-    _changes: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _changes: list[tuple[Ints, Ints, Ints]] = field(default_factory=list)
     _last: Floats = field(default_factory=lambda: np.full(1_024, np.nan))  # by point of the run
 
     def push(self, piece: Slice) -> Window | None:
@@ -96,9 +103,8 @@ class Windower:
         room = MAX_ROWS - self._count
         self.truncated += max(0, len(piece.messages) - room)
         if len(piece.messages) and room > 0:
-            messages = piece.messages[:room]
-            self._rows.append({name: np.ascontiguousarray(messages[name]) for name in _COLUMNS})
-            self._count += len(messages)
+            self._rows.append({name: piece.column(name)[:room] for name in _COLUMNS})
+            self._count += min(room, len(piece.messages))
             self._value_changes(piece)
         return closed
 
@@ -108,17 +114,18 @@ class Windower:
             return None
         start = self._number * self.length
         parts, changes = self._rows, self._changes
-        self._rows, self._count, self._number, self._changes = [], 0, None, {}
+        self._rows, self._count, self._number, self._changes = [], 0, None, []
         if not parts:
-            return Window(start, empty_frame())
+            none = np.zeros(0, np.int64)
+            return Window(start, none, none, np.zeros((0, len(FEATURES))))
         rows = {name: np.concatenate([part[name] for part in parts]) for name in _COLUMNS}
-        return Window(start, features(rows, self.lens, self.length, changes))
+        return features(start, rows, self.lens, self.length, _joined(changes))
 
     def _value_changes(self, piece: Slice) -> None:
         """Count, per conversation, values that differ from the one before of the same point."""
         points, numbers = self.lens.points(piece)
         if numbers.min(initial=0) < 0:
-            points, numbers = points[numbers >= 0], numbers[numbers >= 0]
+            points, numbers = points.compress(numbers >= 0), numbers[numbers >= 0]
         if not len(points):
             return
         self._last = column(self._last, numbers, np.nan)
@@ -127,23 +134,24 @@ class Windower:
         before = self._last[numbers[first]]
         changed = news(values)
         changed[first] = ~np.isnan(before) & (before != values[first])
-        compared = np.ones(len(values), np.int64)
+        compared = np.ones(len(values), bool)
         compared[first] = ~np.isnan(before)
         self._last[numbers[first]] = values[first + sizes - 1]
         begin, _ = runs(points["conv"])
-        convs = points["conv"][begin]
-        moved = np.add.reduceat(changed.astype(np.int64), begin)
-        total = np.add.reduceat(compared, begin)
-        for conv, some, all_ in zip(convs.tolist(), moved.tolist(), total.tolist(), strict=True):
-            counted = self._changes.get(conv, (0, 0))
-            self._changes[conv] = (counted[0] + some, counted[1] + all_)
+        moved = np.add.reduceat(changed, begin, dtype=np.int64)
+        total = np.add.reduceat(compared, begin, dtype=np.int64)
+        self._changes.append((points["conv"][begin], moved, total))
 
 
-def empty_frame() -> pd.DataFrame:
-    """A window without messages."""
-    frame = pd.DataFrame({"proto": np.zeros(0, np.int64), **{f: np.zeros(0) for f in FEATURES}})
-    frame.index = pd.Index(np.zeros(0, np.int64), name="conv")
-    return frame
+def _joined(changes: list[tuple[Ints, Ints, Ints]]) -> dict[int, tuple[int, int]]:
+    """(values that changed, values compared) by conversation, of several slices."""
+    if not changes:
+        return {}
+    convs, moved, total = (np.concatenate(columns) for columns in zip(*changes, strict=True))
+    order = order_of(convs)
+    first, _ = runs(convs[order])
+    sums = (np.add.reduceat(counts[order], first).tolist() for counts in (moved, total))
+    return dict(zip(convs[order[first]].tolist(), zip(*sums, strict=True), strict=True))
 
 
 def silent_row(length: int = WINDOW) -> dict[str, float]:
@@ -159,15 +167,18 @@ def silent_row(length: int = WINDOW) -> dict[str, float]:
 
 
 def features(
+    start: int,
     rows: Columns,
     lens: Lens,
     length: int = WINDOW,
     changes: dict[int, tuple[int, int]] | None = None,
-) -> pd.DataFrame:
+) -> Window:
     """Features of the messages of one window, vectorised over its conversations.
 
     Parameters
     ----------
+    start : int
+        Of the window, ns since 1970 UTC.
     rows : mapping or ndarray
         Messages, at least one; columns ts, proto, role, conv, kind, cause, point, size, flags.
     lens : Lens
@@ -176,11 +187,6 @@ def features(
         Window length, ns.
     changes : dict, optional
         (values that changed, values compared) by conversation id.
-
-    Returns
-    -------
-    DataFrame
-        Index ``conv``; ``proto`` and :data:`FEATURES`.
     """
     order = order_of(rows["conv"])
     rows = {name: rows[name].take(order) for name in _COLUMNS}
@@ -218,14 +224,9 @@ def features(
         "repeated_share": share(trouble),
         "value_changes": _changed_share(changes or {}, convs),
     }
-    # of one block: a frame of twenty columns takes longer to make than all of them
-    frame = pd.DataFrame(
-        np.column_stack([columns[name] for name in FEATURES]),
-        columns=FEATURES,
-        index=pd.Index(convs.astype(np.int64), name="conv"),
-    )
-    frame.insert(0, "proto", rows["proto"][first].astype(np.int64))
-    return frame
+    protos = rows["proto"][first].astype(np.int64)
+    values = np.column_stack([columns[name] for name in FEATURES])
+    return Window(start, convs.astype(np.int64), protos, values)
 
 
 def _changed_share(changes: dict[int, tuple[int, int]], convs: npt.NDArray[Any]) -> Floats:

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from detectors.base import Names, Slice
+from detectors.rules.common import protocol_columns
 from sensor.features.margins import FORGET, Margin
 
 ANNOUNCE: Final = 11
@@ -54,12 +55,11 @@ class PtpMargins:
 
     def push(self, piece: Slice) -> None:
         """Take one slice."""
-        messages = piece.messages
-        mine = (messages["proto"] == self._proto) & (messages["kind"] == ANNOUNCE)
-        if not mine.any():
+        columns = protocol_columns(piece, self._proto)
+        if not len(columns):
             return
-        rows = messages[["conv", "ts"]].compress(mine)
-        for conv, ts in rows.tolist():
+        told = columns["kind"] == ANNOUNCE
+        for conv, ts in zip(columns["conv"][told].tolist(), columns["ts"][told].tolist(), strict=True):
             sender = self._senders.get(conv)
             if sender is None:
                 self._senders[conv] = _Sender(ts)
