@@ -34,6 +34,9 @@ DAY: Final = 86_400.0
 EULER: Final = 0.5772156649
 SQRT6: Final = math.sqrt(6)
 TAIL_SHARE: Final = 0.1
+EXPONENTIAL: Final = 1e-6
+"""Shape of a tail that is exponential for any score that is met."""
+
 MIN_BLOCKS: Final = 4
 MIN_HELD: Final = 20
 MAX_BLOCKS: Final = 64
@@ -183,8 +186,11 @@ class Tail:
     share: float
 
     @staticmethod
-    def fit(held: Floats) -> Tail:
-        """Calibrate on held-back scores; at least :data:`MIN_HELD`, else ValueError."""
+    def fit(held: Floats, guarded: bool = False) -> Tail:
+        """Calibrate on held-back scores; at least :data:`MIN_HELD`, else ValueError.
+
+        ``guarded``: other tests stand beside the p-value, so that a few scores may be taken at their word.
+        """
         ordered = np.sort(np.asarray(held, np.float64))
         if len(ordered) < MIN_HELD:
             raise ValueError(f"{len(ordered)} held-back scores, at least {MIN_HELD} are needed")
@@ -195,7 +201,8 @@ class Tail:
         # windows of one site are far from independent: a tail narrower than this is luck
         scale = max(mean, 0.25 * spread, 1e-9 + 1e-6 * abs(float(ordered[-1])))
         shape, above = _shape(over), max(len(over), 1)
-        return Tail(ordered, start, scale * (1 - shape), max(shape, 1 / above), above / len(ordered))
+        least = EXPONENTIAL if guarded else 1 / above
+        return Tail(ordered, start, scale * (1 - shape), max(shape, least), above / len(ordered))
 
     def p_value(self, scores: Floats) -> Floats:
         """Chance that normal traffic scores at least this high; never 0, shape as ``scores``."""

@@ -306,7 +306,8 @@ def _model(
         scorer.fit(fit)
     finally:
         np.random.set_state(state)
-    tail = Tail.fit(np.nan_to_num(np.asarray(scorer.decision_function(held), np.float64)))
+    # a departure must also stay, and be a multiple of the largest one learned (``values_groups.py``)
+    tail = Tail.fit(np.nan_to_num(np.asarray(scorer.decision_function(held), np.float64)), guarded=True)
     return Group(
         members,
         mean,

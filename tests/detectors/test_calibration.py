@@ -39,6 +39,12 @@ def test_few_held_scores_promise_no_more_than_they_know() -> None:
     assert np.mean(p < 1e-4) < 3e-4
 
 
+def test_a_guarded_tail_is_exponential() -> None:
+    tail = Tail.fit(np.arange(40.0), guarded=True)
+    p = tail.p_value(tail.start + tail.scale * np.array([1.0, 2.0, 20.0]))
+    assert p / tail.share == pytest.approx(np.exp([-1.0, -2.0, -20.0]), rel=1e-3)
+
+
 def test_tail_refuses_too_few() -> None:
     with pytest.raises(ValueError, match="20 are needed"):
         Tail.fit(np.ones(5))
