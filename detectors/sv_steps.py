@@ -14,6 +14,9 @@ from typing import Final
 STEADY: Final = 0.03
 """Share by which two seconds of a steady stretch may differ."""
 
+QUIET: Final = 0.01
+"""Share of the largest by which all may differ where there was no step."""
+
 ALIKE: Final = 0.01
 """Share by which factors may differ that are the same: seconds cut periods, and loads go on drifting."""
 
@@ -65,6 +68,26 @@ class Step:
     over: tuple[int, float] | None = None
     blind: bool = False
     zero: bool = False
+
+
+def unmoved(first: Values, last: Values) -> bool:
+    """Do two seconds lie so near to each other that :func:`step_of` finds no step between steady stretches?
+
+    Then their means differ by :data:`QUIET` and :data:`STEADY` of the largest at most.
+    """
+    if not first or not last:
+        return True  # nothing is known of the channels
+    a, b, c, _, u, v, w, _ = first
+    d, e, f, _, x, y, z, _ = last
+    amperes, volts = QUIET * max(a, b, c), QUIET * max(u, v, w)
+    return (
+        -amperes <= a - d <= amperes
+        and -amperes <= b - e <= amperes
+        and -amperes <= c - f <= amperes
+        and -volts <= u - x <= volts
+        and -volts <= v - y <= volts
+        and -volts <= w - z <= volts
+    )
 
 
 def step_of(windows: Sequence[Values]) -> Step | None:

@@ -31,7 +31,7 @@ from detectors.groups import SECOND, Lens
 from detectors.rules.common import Bounded, protocol_columns
 from detectors.rules.shared import ProtocolRules, Rule, one
 from detectors.sv_seconds import Second, seconds
-from detectors.sv_steps import ALIKE, step_of
+from detectors.sv_steps import ALIKE, step_of, unmoved
 
 NAME: Final = "sv"
 MAX_STREAMS: Final = 256
@@ -180,21 +180,22 @@ class SvWaveRules(ProtocolRules):
         if sum(value > 0 for value in values) < 3:
             life.lively, life.offset = 0, 0
             return
-        mark = hash(values) or 1
-        twins = np.flatnonzero(life.ring == mark)
-        life.ring[number % SEEN] = mark
-        ages = sorted({(number - int(at)) % SEEN for at in twins} - {0})
-        if not ages:
-            life.lively, life.offset = life.lively + 1, 0
+        mark, place = hash(values) or 1, number % SEEN
+        if life.ring[place - 1] == mark:  # it shows no noise
+            life.ring[place] = mark
+            life.lively = 0
             return
-        if ages[0] >= 2 and life.lively >= LIVELY:
+        life.ring[place] = 0
+        ages = (number - np.flatnonzero(life.ring == mark)) % SEEN
+        life.ring[place] = mark
+        if not len(ages):
+            life.lively, life.offset = life.lively + 1, 0
+        elif life.lively >= LIVELY:
             if life.offset in ages:
                 text = f"repeats to the last digit what it measured {life.offset} s before"
                 self._tell(life, REPLAYED, text, "noise never repeats", f"again after {life.offset} s")
             else:
-                life.offset = ages[0]
-        elif ages[0] == 1:
-            life.lively = 0
+                life.offset = int(ages.min())
 
     # --- phase and frequency -------------------------------------------------------------------------
 
@@ -237,7 +238,9 @@ class SvWaveRules(ProtocolRules):
         """What lies behind the second before the last two, against what lay before it."""
         windows = [second for _, second in list(life.past)[-5:]]
         self._hertz(life, number, windows)
-        step = step_of([second.electric for second in windows])
+        step = None
+        if not unmoved(windows[0].electric, windows[4].electric):
+            step = step_of([second.electric for second in windows])
         if step is None:
             return
         excused = self._switched(windows[0].ts - SECOND, windows[4].ts)
@@ -286,8 +289,10 @@ class SvWaveRules(ProtocolRules):
         """A frequency that stepped by hertz and stays, on a signal that is still there."""
         first, second, _, fourth, last = (one.hertz for one in windows)
         jump = min(abs(fourth - second), abs(last - second))
-        most = [max(one.rms.values(), default=0.0) for one in windows]
-        if not (abs(second - first) < JUMP_HZ / 10 and jump > JUMP_HZ) or most[4] < most[0] / 2:
+        if not (abs(second - first) < JUMP_HZ / 10 and jump > JUMP_HZ):
+            return
+        before, after = (max(one.rms.values(), default=0.0) for one in (windows[0], windows[4]))
+        if after < before / 2:
             return
         others = self._others(life, number - 4, number - 1)
         if any(abs(now.hertz - then.hertz) > JUMP_HZ / 2 for then, now in others):
