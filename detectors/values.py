@@ -86,6 +86,9 @@ COUNTS: Final = 20
 BEGUN_AGAIN: Final = 0.1
 """A counter that is lower than this share of what it was began again, from 0 or from its other end."""
 
+TURN: Final = 3.0
+"""Largest learned steps by which a counter must go back: a measurement that only rose turns more gently."""
+
 STATES: Final = 3.0
 """A point that only ever showed whole numbers from 0 to this is a state (single, double point, enum)."""
 
@@ -255,8 +258,8 @@ class Values:
         self.limits = value_limits(baseline, budget)
         self._bands: list[Limits] = []  # of this run's points, by number
         self._band = np.full(ROOM, UNKNOWN, np.int64)  # by point of this run; -1 has no limits
-        self._low, self._high, self._last = (np.full(ROOM, np.nan) for _ in range(3))
-        self._states, self._counters = np.zeros(ROOM, bool), np.zeros(ROOM, bool)
+        self._low, self._high, self._last, self._turns = (np.full(ROOM, np.nan) for _ in range(4))
+        self._states = np.zeros(ROOM, bool)
         self._refused = 0
         self._words = Words(lens)
         self._switched = Switched(lens)
@@ -344,8 +347,9 @@ class Values:
     def _backwards(
         self, numbers: Ints, starts: Ints, sizes: Ints, values: Floats, before: Floats
     ) -> list[tuple[int, float]]:
-        """Places of counters lower than the one before them, which is given; not where one began again."""
-        counted = self._counters[numbers]
+        """Places of counters far below the one before them, which is given; not where one began again."""
+        turns = self._turns[numbers]
+        counted = ~np.isnan(turns)
         if not counted.any():
             return []
         starts, sizes = starts[counted], sizes[counted]
@@ -354,7 +358,8 @@ class Values:
         mine = values[at]
         prior = np.r_[np.nan, mine[:-1]]
         prior[first] = before[counted]
-        lower = (mine < prior) & (mine > np.where(prior < 0, prior / BEGUN_AGAIN, BEGUN_AGAIN * prior))
+        lower = mine < prior - np.repeat(turns[counted], sizes)
+        lower &= mine > np.where(prior < 0, prior / BEGUN_AGAIN, BEGUN_AGAIN * prior)
         return [(int(at[i]), float(prior[i])) for i in np.flatnonzero(lower)]
 
     def _back(self, row: Any, before: float, piece: Slice) -> Finding:
@@ -400,23 +405,16 @@ class Values:
             self._bands.append(limits)
             if number >= len(self._low):
                 self._grow()
-            self._low[number], self._high[number], self._states[number] = (
-                limits.low,
-                limits.high,
-                limits.state,
-            )
-            self._counters[number] = limits.counter
+            self._low[number], self._high[number] = limits.low, limits.high
+            self._states[number] = limits.state
+            self._turns[number] = TURN * limits.step if limits.counter else np.nan
         return number
 
     def _grow(self) -> None:
-        room = 2 * len(self._low)
-        self._low, self._high, self._last = (
-            np.r_[column, np.full(room - len(column), np.nan)]
-            for column in (self._low, self._high, self._last)
-        )
-        self._states, self._counters = (
-            np.r_[column, np.zeros(room - len(column), bool)] for column in (self._states, self._counters)
-        )
+        more = np.full(len(self._low), np.nan)
+        columns = (self._low, self._high, self._last, self._turns)
+        self._low, self._high, self._last, self._turns = (np.r_[column, more] for column in columns)
+        self._states = np.r_[self._states, np.zeros(len(more), bool)]
 
     def _finding(self, outside: _Outside, piece: Slice, forged: bool) -> Finding:
         row, limits = outside.row, outside.limits

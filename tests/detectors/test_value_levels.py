@@ -135,6 +135,7 @@ COUNTER = Limits(float("-inf"), float("inf"), 100.0, (0.0, 100.0), False, 1.0, 1
         ((500, 501, 502), []),
         ((500, 440, 441), ["counter-back"]),  # answers of a minute ago
         ((65_000, 3, 4), []),  # it began again
+        ((500, 499, 497, 495), []),  # a measurement that only rose while learning, and turns
         ((-500, -560, -559), ["counter-back"]),  # a word with sign, halfway round
         ((-500, -499, 5), []),
         ((32_767, -32_768, -32_767), []),  # it went round
