@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from detectors.baseline import Baseline
     from sensor.pipeline import Detection
 
-MAX_SAMPLES: Final = 1_000_000
+MAX_SAMPLES: Final = 250_000
 """Values held back for the plots of points with findings; thinned evenly when there are more."""
 
 MAX_PLOTS: Final = 40
