@@ -136,19 +136,19 @@ class Iec104Rules:
 
     def _read(self, columns: Iterable[list[int]], found: list[Finding]) -> None:
         """All messages in order; one that no rule speaks of is taken for a tenth of what a look costs."""
-        runs = self._runs
+        runs, known = self._runs, self._legal
         for at, values in enumerate(zip(*columns, strict=True)):
             ts, frame, _, role, _, conv, stream, kind, cause, _, seq, state, flags = values
             odd = flags & _ODD or kind > KIND_S
             run = None if odd else runs.get((stream, conv)) or self._run(stream, conv)
-            if run is not None and role in run.link.sides:
-                side, other = run.link.sides[role], run.link.sides[_OTHER[role]]
+            if run is not None and role in (sides := run.link.sides):
+                side, other = sides[role], sides[_OTHER[role]]
                 unacknowledged = (other.expected - state) % MODULUS if other.expected >= 0 else 0
                 forward = (state - side.acked) % MODULUS if side.acked >= 0 else 0
                 due = kind == KIND_S or (
                     seq == side.expected
                     and run.newest
-                    and ((kind, cause, role) in self._legal or self._is_legal(kind, cause, role))
+                    and ((kind, cause, role) in known or self._is_legal(kind, cause, role))
                 )
                 if due and state >= 0 and unacknowledged <= K_LIMIT and forward <= HALF:
                     if kind < KIND_S:

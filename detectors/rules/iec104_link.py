@@ -150,15 +150,18 @@ class Iec104LinkRules(ProtocolRules):
         streams, begin = columns[0], 0
         for number, values in enumerate(zip(*columns, strict=True)):
             stream, role, kind, seq, state, ts, flags = values
-            link = known.get(stream) or self._links.peek(stream)
-            if link is None:  # another connection may have to give way
-                self._links.touch(streams[begin:number])
-                self._message(rows, number, values)
-                known.clear()
-                begin = number
-                continue
-            known[stream] = link
-            mine, other = link.sides if role == _CLIENT else link.sides[::-1]
+            link = known.get(stream)
+            if link is None:
+                link = self._links.peek(stream)
+                if link is None:  # another connection may have to give way
+                    self._links.touch(streams[begin:number])
+                    self._message(rows, number, values)
+                    known.clear()
+                    begin = number
+                    continue
+                known[stream] = link
+            client, server = link.sides
+            mine, other = (client, server) if role == _CLIENT else (server, client)
             data = kind < KIND_S and seq >= 0 and not flags & _REPEATED
             telling = data and (
                 (link.started is False and not link.early)
@@ -172,10 +175,14 @@ class Iec104LinkRules(ProtocolRules):
                 self._take(rows, number, other, state, ts)
             if data:
                 mine.waiting.append((seq, ts))
-            for side in link.sides:
-                if side.test >= 0 or (side.waiting and ts - side.waiting[0][1] > T1 + MARGIN):
-                    self._overdue(rows, number, link, mine, ts)
-                    break
+            due = ts - T1 - MARGIN
+            if (
+                client.test >= 0
+                or server.test >= 0
+                or (client.waiting and client.waiting[0][1] < due)
+                or (server.waiting and server.waiting[0][1] < due)
+            ):
+                self._overdue(rows, number, link, mine, ts)
         self._links.touch(streams[begin:])
 
     def _message(self, rows: Rows, number: int, values: tuple[int, ...]) -> None:
