@@ -16,6 +16,7 @@ import numpy as np
 from sensor import names as names_module
 from sensor.track.table import make_table
 from tests.fuzz.mutate import good_frames
+from tests.fuzz.stations import station_frames
 from tests.fuzz.web import http_frames
 from tests.reference.rows import comparable, difference, native_rows
 from tests.reference.run import Native, Shot, frame_batch, refer
@@ -67,7 +68,7 @@ def main() -> int:
     names_module.make_table = lambda *limits: Record(make_table(*limits))
     native = Native()
     native.engine._memory = Records(native.engine._memory)
-    seeds = good_frames() + [data for _, data in http_frames()]
+    seeds = good_frames() + station_frames() + [data for _, data in http_frames()]
     frames = [Shot(1000 * number, data) for number, data in enumerate(seeds)]
     batch = frame_batch(frames)
     batch.data = batch.data.astype(np.int64)
