@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from detectors.base import Finding, Level, Reading
+from detectors.base import Finding, Level, likeliest
 from detectors.baseline import Baseline
 from detectors.calibration import FIT_SHARE, MIN_HELD, Budget, Tail
 from detectors.detector import LinkFinding
@@ -358,7 +358,7 @@ class Behaviour:
             detector=NAME,
             rule=f"behaviour-{self.model_name}",
             level=self._level(key[0], strange),
-            reading=Reading(max(scores, key=lambda name: scores[name])),
+            reading=likeliest(scores),
             proto=-1,
             conv=conv,
             src=-1,

@@ -107,14 +107,13 @@ class Disturbances:
         self._learn(baseline)
         self._changes = StateChanges(lens, baseline, self.events)
         self._faults = GridFaults(lens, baseline, self.events)
-        self._operates: Bounded[int, bool] = Bounded(MAX_PAIRS)  # points of MMS
-        self._reading: OrderedDict[int, bool] = OrderedDict()  # associations that read a disturbance record
+        self._reading: Bounded[int, bool] = Bounded(MAX_PAIRS)  # associations that read a disturbance record
 
     def _learn(self, baseline: Baseline) -> None:
         everyday = {
             (row.client, row.server, row.port)
-            for row in baseline.rows("kinds")
-            if row.protocol == "tcp" and row.kind == SYN and row.count >= EVERYDAY
+            for row in baseline.spoken("kinds", "tcp")
+            if row.kind == SYN and row.count >= EVERYDAY
         }
         for row in baseline.rows("conversations"):
             if row.protocol in ("tcp", "udp") or not is_ip(row.client) or row.port <= 0:
@@ -292,11 +291,7 @@ class Disturbances:
 
     def _control(self, point: int) -> bool:
         """Is it a control, or the select of one?"""
-        known = self._operates.get(point)
-        if known is None:
-            known = bool(control_of(self.lens.names.point(self._ids["mms"], point))[0])
-            self._operates.put(point, known)
-        return known
+        return bool(control_of(self.lens.point(self._ids["mms"], point))[0])
 
     def _files(self, columns: Columns) -> None:
         """Disturbance records that a known client opens and goes on reading."""
@@ -309,9 +304,7 @@ class Disturbances:
             if pair is None:
                 continue
             if int(row["kind"]) == OPEN:
-                self._reading[stream] = is_record(self.lens.names.text(int(row["name"])))
-                if len(self._reading) > MAX_PAIRS:
-                    self._reading.popitem(last=False)
+                self._reading.put(stream, is_record(self.lens.names.text(int(row["name"]))))
             if self._reading.get(stream):
                 now = int(row["ts"])
                 words = f"{pair[1]} read disturbance records of {pair[2]}"

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Level, Reading, Slice
+from detectors.base import Finding, Level, Slice, likeliest
 from detectors.baseline import Baseline
 from detectors.described import GOOSE, NAME, SV, Block, Deviation, Publishers, blocks_of, rounded
 from detectors.detector import LinkFinding
@@ -67,7 +67,7 @@ class Engineered:
         self._file = ", ".join(str(source.get("file", "")) for source in sources) or "the station description"
         self._covered = {protocol for protocol, _ in self._blocks}
         self._known = {row.point for row in baseline.rows("publishers")}
-        self._known |= {row.sub for row in baseline.rows("conversations") if row.protocol == SV}
+        self._known |= {row.sub for row in baseline.spoken("conversations", SV)}
         self._ids = {name: lens.protocol(name) for name in (GOOSE, SV)}
         self._fine: set[tuple[Any, ...]] = set()
         self._fine_forms: set[tuple[int, int]] = set()
@@ -389,7 +389,7 @@ class Engineered:
             NAME,
             rule,
             level,
-            Reading(max(scores, key=lambda name: scores[name])),
+            likeliest(scores),
             self._ids[block.protocol],
             -1,
             -1,

@@ -33,7 +33,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Level, Reading
+from detectors.base import Finding, Level, Reading, likeliest
 from detectors.baseline import Baseline
 from detectors.behaviour import Behaviour, explained, readings_of, scaled_rows
 from detectors.calibration import DAY, FIT_SHARE, MIN_HELD, Budget
@@ -168,7 +168,7 @@ class Evidence:
             detector=NAME,
             rule="slow-change",
             level=Level.INFO if quiet else Level.NOTICE,
-            reading=Reading(max(scores, key=lambda name: scores[name])),
+            reading=likeliest(scores),
             proto=-1,
             conv=conv,
             src=-1,

@@ -7,13 +7,13 @@ multiplies currents leaves the voltages as they were, which is no fault (rule ``
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 from detectors.base import Slice
 from detectors.baseline import Baseline
 from detectors.events import Events, Open, Pair
 from detectors.groups import SECOND, Lens
+from detectors.rules.common import Bounded
 from detectors.sv_seconds import seconds
 
 NAME: Final = "sv"
@@ -37,9 +37,9 @@ class GridFaults:
         self.lens, self._events = lens, events
         self._proto = lens.protocol(NAME)
         self._known: set[Pair] = {
-            (NAME, row.client, row.server) for row in baseline.rows("conversations") if row.protocol == NAME
+            (NAME, row.client, row.server) for row in baseline.spoken("conversations", NAME)
         }
-        self._last: OrderedDict[int, tuple[float, ...]] = OrderedDict()
+        self._last: Bounded[int, tuple[float, ...]] = Bounded(MAX_STREAMS)
 
     def see(self, piece: Slice) -> None:
         """Take a slice."""
@@ -47,10 +47,8 @@ class GridFaults:
             return
         for second in seconds(piece, self._proto):
             now = second.electric
-            before = self._last.get(second.conv, ())
-            self._last[second.conv] = now
-            if len(self._last) > MAX_STREAMS:
-                self._last.popitem(last=False)
+            before = self._last.get(second.conv)
+            self._last.put(second.conv, now)
             words = _fault(before, now) if before and now else ""
             key = self.lens.conv(second.conv)
             if words and key[:3] in self._known:

@@ -115,11 +115,14 @@ class Losses:
         else:
             return finding
         if lost >= missing:
-            finding.level = Level.NOTICE if finding.level > Level.NOTICE else Level.INFO
-            finding.reading = Reading.VISIBILITY
-            finding.scores = {Reading.VISIBILITY.value: 1.0}
-            finding.technique = ""
+            not_seen(finding, Level.NOTICE if finding.level > Level.NOTICE else Level.INFO)
         return finding
+
+
+def not_seen(finding: Finding, level: Level = Level.INFO) -> None:
+    """What it tells is explained by what the sensor did not see; changed in place."""
+    finding.level, finding.reading = level, Reading.VISIBILITY
+    finding.scores, finding.technique = {Reading.VISIBILITY.value: 1.0}, ""
 
 
 def by_connection(rows: npt.NDArray[Any]) -> dict[int, int]:

@@ -53,7 +53,6 @@ class MmsLife:
         self._opened: Bounded[int, int] = Bounded(MAX_STREAMS)
         self._told: Bounded[int, bool] = Bounded(MAX_STREAMS)  # associations with reports
         self._selects: Bounded[tuple[int, str], int] = Bounded(MAX_STREAMS)
-        self._controls: Bounded[int, tuple[str, str]] = Bounded(MAX_STREAMS)  # what a point operates
 
     def see(self, piece: Slice) -> None:
         """Note what opens in a slice."""
@@ -89,10 +88,7 @@ class MmsLife:
 
     def _control(self, point: int) -> tuple[str, str]:
         """What a point operates, and how, as :func:`control_of`."""
-        known = self._controls.get(point)
-        if known is None:
-            known = self._controls.put(point, control_of(self.lens.names.point(self._proto, point)))
-        return known
+        return control_of(self.lens.point(self._proto, point))
 
     def ordinary(self, rows: npt.NDArray[Any]) -> bool:
         """A harmless kind that is no news: an answer, or a question of a client that has just come."""

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtrc
 
-from detectors.base import Finding, Level, Reading, Slice
+from detectors.base import Finding, Level, Slice, likeliest
 from detectors.baseline import Baseline
 from detectors.calibration import Budget, upper_limit
 from detectors.exchanges import PATIENCE, Exchanges, gaps_in
@@ -239,7 +239,7 @@ class Responses:
             detector=NAME,
             rule=rule,
             level=Level.NOTICE,
-            reading=Reading(max(scores, key=lambda name: scores[name])),
+            reading=likeliest(scores),
             proto=int(row["proto"]),
             conv=int(row["conv"]),
             src=int(row["src"]),

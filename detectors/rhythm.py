@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from detectors.base import Finding, Level, Reading, Slice
+from detectors.base import Finding, Level, Slice, likeliest
 from detectors.baseline import Baseline
 from detectors.calendar import HOUR, WEEKDAYS, Calendar, Slot
 from detectors.detector import LinkFinding
@@ -279,7 +279,7 @@ class RhythmDetector:
             detector=NAME,
             rule=rule,
             level=level,
-            reading=Reading(max(scores, key=lambda name: scores[name])),
+            reading=likeliest(scores),
             proto=proto,
             conv=-1,
             src=-1,

@@ -63,11 +63,7 @@ class StateChanges:
     def __init__(self, lens: Lens, baseline: Baseline, events: Events) -> None:
         self.lens, self._events = lens, events
         self._proto = lens.protocol("goose")
-        self._known = {
-            (row.client, row.server, row.sub)
-            for row in baseline.rows("conversations")
-            if row.protocol == "goose"
-        }
+        self._known = {(row.client, row.server, row.sub) for row in baseline.spoken("conversations", "goose")}
         self._blocks: OrderedDict[int, _Block | None] = OrderedDict()
         self._event: Open | None = None
         self._changed = -1

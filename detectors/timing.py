@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Level, Reading, Slice
+from detectors.base import Finding, Level, Reading, Slice, likeliest
 from detectors.baseline import Baseline
 from detectors.calibration import Budget, upper_limit
 from detectors.compare import text_histogram
@@ -433,7 +433,7 @@ class Timing:
             detector=NAME,
             rule=rule,
             level=level,
-            reading=Reading(max(scores, key=lambda name: scores[name])),
+            reading=likeliest(scores),
             proto=int(self._series.proto[number]),
             conv=int(self._series.conv[number]),
             src=-1 if first is None else int(first["src"]),

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Level, Reading, Slice
+from detectors.base import Finding, Level, Slice, likeliest
 from detectors.baseline import Baseline
 from detectors.behaviour import BOLD
 from detectors.calibration import Budget
@@ -244,7 +244,7 @@ class Groups:
             detector=NAME,
             rule="value-departs",
             level=Level.INFO if why else Level.NOTICE,
-            reading=Reading(max(scores, key=lambda name: scores[name])),
+            reading=likeliest(scores),
             proto=int(row["proto"]),
             conv=int(row["conv"]),
             src=src,

@@ -42,7 +42,7 @@ LEAPS: Final = 0.5
 """Share of its own range that a word leaps at once and that makes it no quantity."""
 
 PLACE: Final = re.compile(r"(.*?)([WD])(\d+)(?: \(bytes\)| \(bytes as REAL\))")
-SAME: Final = {" (REAL)": REALS, " (INT)": WORDS, " (WORD)": WORDS}
+SAME: Final = {"(REAL)": REALS, "(INT)": WORDS, "(WORD)": WORDS}
 """Types that are written to what is read as octets."""
 
 
@@ -62,7 +62,8 @@ def untyped(point: str) -> bool:
 def same_octets(point: str) -> str:
     """Text of the octets that a typed element is made of, "" none."""
     head, _, type_ = point.rpartition(" ")
-    return head + SAME.get(f" {type_}", "") if f" {type_}" in SAME else ""
+    octets = SAME.get(type_)
+    return head + octets if octets else ""
 
 
 def settle(baseline: Baseline) -> None:

@@ -62,8 +62,8 @@ class ConnectionRules(ProtocolRules):
         self._protos = [proto for name in PROTOCOLS if (proto := lens.protocol(name)) >= 0]
         self._usual: dict[tuple[str, str, int], float] = {}
         minutes = max(1.0, float(baseline.params.get("learned_s", 0.0)) / 60) if baseline is not None else 1.0
-        for row in baseline.rows("kinds") if baseline is not None else ():
-            if row.protocol == "tcp" and row.kind == SYN:
+        for row in baseline.spoken("kinds", "tcp") if baseline is not None else ():
+            if row.kind == SYN:
                 self._usual[row.client, row.server, int(row.port)] = row.count / minutes
         self._services = {
             (row.client, row.server, int(row.port))

@@ -50,8 +50,8 @@ class DlmsRules(ProtocolRules):
         self._counters = self.table()
         self._mechanisms: dict[tuple[str, str], int] = {}
         if baseline is not None:
-            for row in baseline.rows("kinds"):
-                if row.protocol == NAME and row.kind == AARQ and row.cause >= 0:
+            for row in baseline.spoken("kinds", NAME):
+                if row.kind == AARQ and row.cause >= 0:
                     pair = (row.client, row.server)
                     self._mechanisms[pair] = min(int(row.cause), self._mechanisms.get(pair, 99))
 

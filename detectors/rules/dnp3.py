@@ -117,9 +117,8 @@ class Dnp3Rules(ProtocolRules):
         self._times: dict[int, float] = {}
         self._addresses: set[tuple[str, str, str]] = set()
         if baseline is not None:
-            for row in baseline.rows("conversations"):
-                if row.protocol == NAME:
-                    self._addresses.add((row.client, row.server, row.sub))
+            for row in baseline.spoken("conversations", NAME):
+                self._addresses.add((row.client, row.server, row.sub))
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """What is rare by column, requests and responses in their order."""

@@ -79,9 +79,8 @@ class GooseStateRules(ProtocolRules):
         self._blocks = self.table()
         self._known = set()
         if baseline is not None:
-            for row in baseline.rows("conversations"):
-                if row.protocol == NAME:
-                    self._known.add((row.sub, row.client, row.server, int(row.port), int(row.vlan)))
+            for row in baseline.spoken("conversations", NAME):
+                self._known.add((row.sub, row.client, row.server, int(row.port), int(row.vlan)))
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Frames that are no plain repetition."""

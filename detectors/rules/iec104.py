@@ -102,8 +102,8 @@ class Iec104Rules:
             self._ask(baseline)
 
     def _ask(self, baseline: Baseline) -> None:
-        for row in baseline.rows("conversations"):
-            if row.protocol == "iec104" and row.gaps > QUIET_GAPS * row.count:
+        for row in baseline.spoken("conversations", "iec104"):
+            if row.gaps > QUIET_GAPS * row.count:
                 self._lossy.add(conv_of(row))
 
     def counters(self) -> dict[str, int]:

@@ -11,6 +11,7 @@ seen, while learning and since.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -269,6 +270,7 @@ class MmsRules(ProtocolRules):
                 self.say(BROWSED, mine, text, "no discovery by this client", f"{entry.count} requests")
 
 
+@lru_cache(maxsize=4_096)
 def control_of(item: str) -> tuple[str, str]:
     """(controllable object, action) of ``LD0/CSWI1$CO$Pos$Oper$ctlVal`` and the like; ("", "") of others."""
     parts = item.split("$")

@@ -16,9 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from detectors.base import Finding, Level, Reading, Slice
+from detectors.base import Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import Lens
+from detectors.loss import not_seen
 from detectors.rules.common import MAX_READ, thinned
 from detectors.rules.shared import ProtocolRules, Rows, Rule, has, one
 from grid_profiles.vocabulary import Flag, Role
@@ -87,9 +88,7 @@ class MmsReportRules(ProtocolRules):
             if int(row["kind"]) == WRITE:
                 if self._sets_up(int(row["point"])):
                     self._mark(stream, "free")
-            elif (
-                int(row["kind"]) == REPORT and int(row["seq"]) >= 0 and not int(row["flags"]) & int(Flag.LATE)
-            ):
+            elif int(row["kind"]) == REPORT and int(row["seq"]) >= 0:
                 self._report(row)
 
     def _sets_up(self, point: int) -> bool:
@@ -168,7 +167,10 @@ class MmsReportRules(ProtocolRules):
             again = "again" if seq == block.seq else "back"
             text = f"report {what} of {server} to {client} came with SqNum {seq} {again}; due was {due}"
             made = self.make(ORDER, one(row), text, expected, observed, group=group)
-        self.found.append(_seen_partly(made) if block.hole else made)
+        if block.hole:  # the capture has a hole where the numbers have one
+            not_seen(made)
+            made.summary += "; bytes of the connection are missing from the capture too"
+        self.found.append(made)
 
     def _overrun(self, row: Any, block: _Block, parts: int) -> None:
         """Entries that the server lost before it could send them; told when it begins."""
@@ -179,11 +181,3 @@ class MmsReportRules(ProtocolRules):
             text = f"the buffer of {what} of {server} ran over: entries were lost before they were reported"
             self.say(OVERRUN, one(row), text, "BufOvfl false", "BufOvfl true", group=what)
         block.over = over
-
-
-def _seen_partly(finding: Finding) -> Finding:
-    """Bytes of the connection are missing: the capture has a hole where the numbers have one."""
-    finding.level, finding.reading = Level.INFO, Reading.VISIBILITY
-    finding.scores, finding.technique = {Reading.VISIBILITY.value: 1.0}, ""
-    finding.summary += "; bytes of the connection are missing from the capture too"
-    return finding

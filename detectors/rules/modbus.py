@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from detectors.base import Finding, Level, Reading, Slice
+from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
 from detectors.groups import SECOND, Lens, among, order_of, runs
-from detectors.loss import Losses
+from detectors.loss import Losses, not_seen
 from detectors.rules.common import (
     MAX_READ,
     Bounded,
@@ -110,13 +110,12 @@ class ModbusRules:
             self._ask(baseline)
 
     def _ask(self, baseline: Baseline) -> None:
-        for row in baseline.rows("kinds"):
-            if row.protocol == "modbus":
-                self._clients.add(row.client)
-                if row.cause >= 0:
-                    self._known_refusals.add((conv_of(row), row.kind, row.cause))
-                if row.kind in WRITES and row.role == Role.CLIENT:
-                    self._writers.add(row.client)
+        for row in baseline.spoken("kinds", "modbus"):
+            self._clients.add(row.client)
+            if row.cause >= 0:
+                self._known_refusals.add((conv_of(row), row.kind, row.cause))
+            if row.kind in WRITES and row.role == Role.CLIENT:
+                self._writers.add(row.client)
         self._known_unpaired, self._known_echoes = (
             {(row.src, row.dst) for row in baseline.rows("rule_hits") if row.rule == rule}
             for rule in ("modbus-unpaired", "modbus-echo")
@@ -162,8 +161,7 @@ class ModbusRules:
                 self._lone.append((finding, stream))
                 continue
             if len(asked) and int(asked[0]["flags"]) & int(Flag.GAP):
-                finding.level, finding.reading, finding.technique = Level.INFO, Reading.VISIBILITY, ""
-                finding.scores = {Reading.VISIBILITY.value: 1.0}
+                not_seen(finding)
                 finding.summary += "; the bytes of its client just before the next request were not captured"
             due.append(finding)
         return due

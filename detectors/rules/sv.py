@@ -88,9 +88,8 @@ class SvRules(ProtocolRules):
         self._streams = self.table(MAX_STREAMS)
         self._sources: dict[str, set[str]] = {}
         if baseline is not None:
-            for row in baseline.rows("conversations"):
-                if row.protocol == NAME:
-                    self._sources.setdefault(row.sub, set()).add(row.client)
+            for row in baseline.spoken("conversations", NAME):
+                self._sources.setdefault(row.sub, set()).add(row.client)
 
     def check(self, rows: Rows, piece: Slice) -> None:
         """Events one by one, seconds with their points."""

@@ -138,15 +138,22 @@ class SvWaveRules(ProtocolRules):
                 self._stepped(life, number)
 
     def _tell(
-        self, life: _Life, rule: Rule, text: str, expected: str, observed: str, **more: Any
-    ) -> None:  # fmt: skip
+        self,
+        life: _Life,
+        rule: Rule,
+        text: str,
+        expected: str,
+        observed: str,
+        excused: bool = False,
+        level: Level | None = None,
+    ) -> None:
         """One finding of a rule and stream in a while; ``excused`` is told at info."""
         number = life.past[-1][0]
         if number - life.told.get(rule.ident, -TOLD) < TOLD:
             return
         life.told[rule.ident] = number
-        point, level = self.point(life.row), more.get("level")
-        if more.get("excused"):
+        point = self.point(life.row)
+        if excused:
             text, level = f"{text}; a breaker or protection changed its state with it", Level.INFO
         self.say(rule, one(life.row), f"{point} {text}", expected, observed, group=point, level=level)
 

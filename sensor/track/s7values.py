@@ -36,7 +36,6 @@ from sensor.wire.s7values import (
 MAX_ITEMS: Final = 96
 """Items of a job whose values are given; a PDU of 1,200 octets asks for no more."""
 
-_AREA_SHIFT = BLOCK_BITS + ADDRESS_BITS
 _TYPE_SHIFT = AREA_BITS + BLOCK_BITS + ADDRESS_BITS
 _ADDRESS = (1 << ADDRESS_BITS) - 1
 
