@@ -332,6 +332,8 @@ def _data(
     )
     if in_order:
         half.mode, half.skip = context.mode, context.left
+        if flow.proto == 0:  # left just now: should it come back, this half begins with a message too
+            half.mode = 0
         if memory.cursor[0] > rows:
             half.gap = 0
         if kept:

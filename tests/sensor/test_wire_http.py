@@ -331,6 +331,13 @@ def test_websocket_is_left_to_others_from_its_first_frame_on() -> None:
     assert list(native.engine.open) == [False] * 5 + [True] * 2
 
 
+def test_http_again_after_an_upgrade_is_read_in_both_directions() -> None:
+    asked, plain = h.section("GET /ws HTTP/1.1", (("Upgrade", "x"),)), h.section("GET /status HTTP/1.1")
+    taken = h.section("HTTP/1.1 101 Switching Protocols", (("Upgrade", "x"),))
+    rows = check([(0, asked), (1, taken), (0, plain), (1, h.section("HTTP/1.1 200 OK"))])
+    assert [row.cause for row in rows] == [-1, 101, -1, 200]
+
+
 def test_an_upgrade_that_nobody_asked_for_hides_nothing() -> None:
     taken = h.section("HTTP/1.1 101 Switching Protocols", (("Upgrade", "websocket"),))
     rows = check([(0, h.request("GET", "/x")), (1, taken), (0, h.request("GET", "/y"))])
