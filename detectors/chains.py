@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Slice
-from detectors.groups import REPEATED, Ints, Lens, Numbered, among, runs
+from detectors.groups import REPEATED, Ints, Lens, Numbered, among, in_order, order_of, runs
 from detectors.lookup import Lookup
 from detectors.rules.common import protocol_columns
 from grid_profiles.vocabulary import Flag, Role
@@ -168,7 +168,7 @@ class Chains:
         if not made:
             return _NO_STEPS
         steps = Steps(*(np.concatenate(parts) for parts in zip(*made, strict=True)))
-        return steps.of(np.argsort(steps.row, kind="stable")) if len(steps.row) else steps
+        return steps.of(order_of(steps.row)) if len(steps.row) else steps
 
     def _requests(self, piece: Slice) -> Steps:
         chosen = []
@@ -246,10 +246,11 @@ class Chains:
     def _threads_of(self, chain: int, convs: Ints, threads: Ints) -> tuple[Ints, Ints]:
         """(order that brings the messages of each thread together, number of each in that order)."""
         if chain == REQUESTS:
-            order = np.argsort(convs << 32 | threads, kind="stable")
+            order, keys = in_order(convs << 32 | threads)
+            first, sizes = runs(keys)
         else:
             order = np.lexsort((threads, convs))
-        first, sizes = runs(convs[order], threads[order])
+            first, sizes = runs(convs[order], threads[order])
         heads = order[first]
         numbers = self._threads[chain].numbers(convs[heads], threads[heads])
         if numbers.min(initial=0) < 0:

@@ -173,6 +173,12 @@ def news(*columns: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return new
 
 
+def distinct(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The different ones of some integers, ascending; for the few of a slice ``np.unique`` is slow."""
+    ordered = np.sort(values)
+    return ordered[news(ordered)]
+
+
 def runs(*columns: npt.NDArray[Any]) -> tuple[Ints, Ints]:
     """(first rows, sizes) of the runs of rows that are equal in all columns."""
     first = np.flatnonzero(news(*columns))

@@ -26,7 +26,7 @@ from detectors.base import Finding, Level, Slice, likeliest
 from detectors.baseline import Baseline
 from detectors.calibration import Budget, upper_limit
 from detectors.exchanges import PATIENCE, Exchanges, gaps_in
-from detectors.groups import MAX_FRAMES, SECOND, ConvKey, Ints, Lens, runs
+from detectors.groups import MAX_FRAMES, SECOND, ConvKey, Ints, Lens, in_order, runs
 from detectors.loss import Losses
 from detectors.responses_learner import RUN, WINDOW, SeriesNumbers, sustained
 from detectors.tables import conv_of, text_numbers
@@ -138,10 +138,9 @@ class Responses:
         numbers: Ints,
         found: list[Finding],
     ) -> None:
-        order = np.argsort(numbers, kind="stable")
-        if not len(order):
+        if not len(numbers):
             return
-        of = numbers[order]
+        order, of = in_order(numbers)
         took = np.maximum(answered["ts"] - asked["ts"], 0)[order] / SECOND
         first, sizes = runs(of)
         at, series = of[first], self._series

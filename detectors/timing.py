@@ -29,14 +29,15 @@ from detectors.compare import text_histogram
 from detectors.detector import LinkFinding
 from detectors.groups import (
     HOUSEKEEPING,
-    REPEATED,
     SECOND,
     Groups,
     Ints,
     Lens,
     conversations,
+    distinct,
     frames_of,
     grouped,
+    repetitions,
     runs,
     unpack,
 )
@@ -179,12 +180,11 @@ class Timing:
         """Findings of one slice."""
         self._losses.see(piece)
         found = self._advance(piece)
-        messages = piece.messages
-        if len(messages):
+        if len(piece.messages):
             self._see_ends(piece)
             window = piece.start // RATE_WINDOW
-            self._judge(messages, grouped(piece), window, found, whole=False)
-            self._judge(messages, conversations(piece), window, found, whole=True)
+            self._judge(piece, grouped(piece), window, found, whole=False)
+            self._judge(piece, conversations(piece), window, found, whole=True)
         self._silences(piece.end, found)
         return found
 
@@ -205,26 +205,30 @@ class Timing:
         series.last[self._order] = ts
         series.silent[self._order] = series.heard[self._order] = False
 
-    def _judge(
-        self, messages: npt.NDArray[Any], groups: Groups, window: int, found: list[Finding], whole: bool
-    ) -> None:
+    def _judge(self, piece: Slice, groups: Groups, window: int, found: list[Finding], whole: bool) -> None:
         numbers = (self._of_convs if whole else self._of_kinds).of(groups.keys)
         known = numbers >= 0
         if not known.any():
             return
-        rows = groups.order[np.repeat(known, groups.counts)]
-        of = np.repeat(numbers[known], groups.counts[known])
+        here, rows = numbers[known], groups.order
+        if len(here) < len(numbers):
+            rows = rows[np.repeat(known, groups.counts)]
+        of = np.repeat(here, groups.counts[known])
         # run keys of one series (connections whose port is of no meaning) are one group, in order of arrival
-        if len(np.unique(numbers[known])) < np.count_nonzero(known):
+        if len(distinct(here)) < len(here):
             order = np.lexsort((rows, of))
             rows, of = rows[order], of[order]
         first, _ = runs(of)
         at, series = of[first], self._series
-        ts = messages["ts"][rows].astype(np.int64)
-        series.conv[at] = messages["conv"][rows[first]]
-        series.proto[at] = messages["proto"][rows[first]]
-        fresh = messages["flags"][rows] & np.uint32(REPEATED) == 0
-        self._fresh(messages, rows[fresh], of[fresh], ts[fresh], window, found)
+        ts = piece.column("ts").take(rows)
+        series.conv[at] = piece.column("conv").take(rows[first])
+        series.proto[at] = piece.column("proto").take(rows[first])
+        again = repetitions(piece)
+        if again is None:
+            self._fresh(piece, rows, of, ts, window, found)
+        else:
+            fresh = ~again.take(rows)
+            self._fresh(piece, rows[fresh], of[fresh], ts[fresh], window, found)
         series.last[at] = np.maximum(series.last[at], np.maximum.reduceat(ts, first))
         series.silent[at], series.heard[at] = False, True
 
@@ -237,30 +241,27 @@ class Timing:
         """The same of a conversation."""
         return self._numbers.get((self.lens.conv(conv), -1, -1, -1), -1)
 
-    def _fresh(
-        self, messages: npt.NDArray[Any], rows: Ints, of: Ints, ts: Ints, window: int, found: list[Finding]
-    ) -> None:
+    def _fresh(self, piece: Slice, rows: Ints, of: Ints, ts: Ints, window: int, found: list[Finding]) -> None:
         """Judge messages that are no repetitions; ``of`` gives the series of each, equal ones together."""
         if not len(rows):
             return
         first, counts = runs(of)
         cyclic = np.repeat(self._series.early[of[first]] > 0, counts)
-        told = self._early(messages, rows[cyclic], of[cyclic], ts[cyclic])
-        told += self._rate(messages, rows, of[first], first, counts, window)
-        rank = {number: place for place, number in enumerate(of[first].tolist())}
-        found += [finding for _, finding in sorted(told, key=lambda entry: rank[entry[0]])]
+        told = self._early(piece, rows[cyclic], of[cyclic], ts[cyclic]) if cyclic.any() else []
+        told += self._rate(piece.messages, rows, of[first], first, counts, window)
+        if told:
+            rank = {number: place for place, number in enumerate(of[first].tolist())}
+            found += [finding for _, finding in sorted(told, key=lambda entry: rank[entry[0]])]
 
-    def _early(self, messages: npt.NDArray[Any], rows: Ints, of: Ints, ts: Ints) -> list[tuple[int, Finding]]:
+    def _early(self, piece: Slice, rows: Ints, of: Ints, ts: Ints) -> list[tuple[int, Finding]]:
         told: list[tuple[int, Finding]] = []
-        if not len(rows):
-            return told
         series = self._series
         first, counts = runs(of)
         at, last = of[first], first + counts - 1
         before = np.r_[np.int64(0), ts[:-1]]
         before[first] = series.previous[at]
         gaps = (ts - before) / SECOND
-        settled = self._settled(messages["stream"][rows].astype(np.int64), of, first, last)
+        settled = self._settled(piece.column("stream").take(rows).astype(np.int64), of, first, last)
         near = (gaps >= 0) & (gaps < series.early[of]) & settled
         series.previous[at] = ts[last]
         for number in np.unique(of[near]).tolist():
@@ -270,7 +271,7 @@ class Timing:
                 "early",
                 Level.NOTICE,
                 number,
-                messages.take(rows[mine]),
+                piece.messages.take(rows[mine]),
                 f"{self._what(limits)} came {_s(gap)} after the one before; cycle {_s(limits.period)}",
                 f"at least {_s(limits.early)} apart",
                 _s(gap),

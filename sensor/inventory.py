@@ -6,13 +6,15 @@ Fed batch by batch; keeps counts per (conversation, kind), never messages.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from detectors.groups import news, order_of, runs
+from detectors.groups import column, distinct, news
+from detectors.lookup import Lookup
 from grid_profiles.vocabulary import Flag, Role
 from sensor.engines import Decoded
 from sensor.messages import MessageBatch, joined
@@ -43,6 +45,36 @@ MAX_KINDS: Final = 200_000
 """Kinds of message over all conversations; a flood of invented ones is counted under what came first."""
 
 
+PROTOCOL_BITS: Final = 16
+_LAST: Final = int(np.iinfo(np.int64).max)
+
+
+class Tallies:
+    """How often each key came, of the first ``limit`` keys."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._numbers: dict[int, int] = {}
+        self._lookup = Lookup(self._number, 2 * limit)
+        self._counts = np.zeros(1_024, np.int64)
+
+    def add(self, keys: npt.NDArray[np.int64]) -> None:
+        """Count keys, int64 of shape (n,)."""
+        found = np.bincount(self._lookup.of(keys) + 1)[1:]  # before them: what found no room
+        self._counts = column(self._counts, np.array([len(found)]), 0)
+        self._counts[: len(found)] += found
+
+    def items(self) -> Iterator[tuple[int, int]]:
+        """Keys, in the order in which they came, and how often each did."""
+        return zip(self._numbers, self._counts.tolist(), strict=False)
+
+    def _number(self, key: int) -> int:
+        number = self._numbers.get(key)
+        if number is None and len(self._numbers) < self._limit:
+            number = self._numbers[key] = len(self._numbers)
+        return -1 if number is None else number
+
+
 class Inventory:
     """Counts over everything decoded.
 
@@ -59,13 +91,16 @@ class Inventory:
         self.point_limit = point_limit
         self._malformed = 0
         self._points: set[tuple[int, int]] = set()
-        self._kinds: dict[tuple[int, int, int], int] = {}
+        self._kinds = Tallies(MAX_KINDS)
         self._waiting: list[npt.NDArray[Any]] = []
         self._rows = 0
-        self._conversations: dict[int, list[int]] = {}
+        self._octets = np.zeros(1_024, np.int64)  # by conversation, as are the next two
+        self._first = np.full(1_024, _LAST, np.int64)
+        self._last = np.full(1_024, -_LAST, np.int64)
         self._frames: dict[int, int] = {}
         self._protocols: dict[int, int] = {}
         self._roles: dict[int, dict[int, int]] = {}  # by endpoint and protocol
+        self._senders = Lookup(self._sends, MAX_KINDS)
 
     def add(self, batch: MessageBatch) -> None:
         """Take one batch; sparse ones are counted together, which costs as much as counting one."""
@@ -108,36 +143,36 @@ class Inventory:
             self._points.update((proto, point) for point in own[news(own)].tolist())
 
     def _add_kinds(self, rows: npt.NDArray[Any]) -> None:
-        keys, counts = _counted(_packed(rows["conv"], rows["role"], rows["kind"]))
-        for conv, role, kind, count in zip(*_unpacked(keys), counts.tolist(), strict=True):
-            key = (conv, role, kind)
-            if key in self._kinds or len(self._kinds) < MAX_KINDS:
-                self._kinds[key] = self._kinds.get(key, 0) + count
-        senders, _ = _counted(_packed(rows["src"], rows["role"], rows["proto"].astype(np.int32)))
-        for src, role, proto in zip(*_unpacked(senders), strict=True):
-            bits = self._roles.setdefault(src, {})
-            bits[proto] = bits.get(proto, 0) | (1 << role)
+        roles = rows["role"].astype(np.int64)
+        self._kinds.add(_packed(rows["conv"], roles, rows["kind"]))
+        self._senders.of(_packed(rows["src"], roles, rows["proto"]))
+
+    def _sends(self, key: int) -> int:
+        """Note a sender's role in a protocol, when it is met for the first time."""
+        src, role, proto = _unpacked(key)
+        bits = self._roles.setdefault(src, {})
+        bits[proto] = bits.get(proto, 0) | (1 << role)
+        return 0
 
     def _add_conversations(self, rows: npt.NDArray[Any]) -> None:
-        order = order_of(rows["conv"])
-        convs, ts = rows["conv"].take(order), rows["ts"].take(order)
-        begin, _ = runs(convs)
-        sizes = np.add.reduceat(rows["size"].take(order).astype(np.int64), begin)
-        first, last = np.minimum.reduceat(ts, begin), np.maximum.reduceat(ts, begin)
-        columns = (column.tolist() for column in (convs[begin], sizes, first, last))
-        for conv, size, begun, ended in zip(*columns, strict=True):
-            known = self._conversations.setdefault(conv, [0, begun, ended])
-            known[0] += size
-            known[1] = min(known[1], begun)
-            known[2] = max(known[2], ended)
+        convs, ts = rows["conv"].astype(np.int64), np.ascontiguousarray(rows["ts"])
+        self._octets = column(self._octets, convs, 0)
+        self._first, self._last = column(self._first, convs, _LAST), column(self._last, convs, -_LAST)
+        np.add.at(self._octets, convs, rows["size"].astype(np.int64))
+        np.minimum.at(self._first, convs, ts)
+        np.maximum.at(self._last, convs, ts)
 
     def _add_frames(self, rows: npt.NDArray[Any]) -> None:
-        protos, frames = (np.ascontiguousarray(rows[name]) for name in ("proto", "frame"))
-        here = np.sort(protos)
-        for proto in here[news(here)].tolist():
-            own = frames.compress(protos == proto)  # ascending, and a frame never spans batches
-            self._protocols[proto] = self._protocols.get(proto, 0) + len(own)
-            self._frames[proto] = self._frames.get(proto, 0) + int(np.count_nonzero(news(own)))
+        protos, starts = rows["proto"].astype(np.int64), news(np.ascontiguousarray(rows["frame"]))
+        alone = starts.copy()  # in its frame, which never spans batches
+        alone[:-1] &= starts[1:]
+        frames = np.cumsum(starts)[~alone]
+        shared = distinct(frames << PROTOCOL_BITS | protos[~alone]) & (1 << PROTOCOL_BITS) - 1
+        frames_of = np.bincount(np.concatenate((protos[alone], shared))).tolist()
+        for proto, messages in enumerate(np.bincount(protos).tolist()):
+            if messages:
+                self._protocols[proto] = self._protocols.get(proto, 0) + messages
+                self._frames[proto] = self._frames.get(proto, 0) + frames_of[proto]
 
     def protocols(self) -> list[ProtocolRow]:
         """Most frames first. ``packets`` counts frames that hold at least one message of it."""
@@ -145,7 +180,8 @@ class Inventory:
         names = self.decoded.names
         counters = self.decoded.native.counters
         rows: dict[str, ProtocolRow] = {}
-        speak = Counter(names.conversation_ids(conv)[0] for conv in self._conversations)
+        convs = np.flatnonzero(self._last >= self._first).tolist()
+        speak = Counter(names.conversation_ids(conv)[0] for conv in convs)
         for proto, messages in self._protocols.items():
             rows[names.protocol(proto)] = ProtocolRow(
                 name=names.protocol(proto),
@@ -164,7 +200,8 @@ class Inventory:
         self._count()
         names = self.decoded.names
         rows: dict[int, ConversationRow] = {}
-        for (conv, _, kind), count in self._kinds.items():
+        for key, count in self._kinds.items():
+            conv, _, kind = _unpacked(key)
             proto = names.conversation_ids(conv)[0]
             row = rows.get(conv)
             if row is None:
@@ -178,7 +215,7 @@ class Inventory:
 
     def _conversation(self, conv: int) -> ConversationRow:
         words = self.decoded.names.conversation(conv)
-        size, first, last = self._conversations[conv]
+        size, first, last = (int(values[conv]) for values in (self._octets, self._first, self._last))
         return ConversationRow(
             src=words.client,
             dst=words.server,
@@ -238,23 +275,18 @@ class Inventory:
         )
 
 
-def _packed(first: Any, role: Any, last: Any) -> npt.NDArray[np.int64]:
-    """Three columns as one number each row (27, 3 and 32 bits): sorting records is slow."""
-    low = last.astype(np.int64) & 0xFFFFFFFF
-    keys: npt.NDArray[np.int64] = (first.astype(np.int64) << 35) | (role.astype(np.int64) << 32) | low
+def _packed(first: Any, role: npt.NDArray[np.int64], last: Any) -> npt.NDArray[np.int64]:
+    """Three columns as one number each row (27, 3 and 32 bits)."""
+    keys: npt.NDArray[np.int64] = first.astype(np.int64)
+    keys <<= 35
+    keys |= role << 32
+    keys |= last.astype(np.int64) & 0xFFFFFFFF
     return keys
 
 
-def _counted(keys: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The different keys in ascending order, and how often each is there."""
-    keys = np.sort(keys)
-    first, counts = runs(keys)
-    return keys[first], counts
-
-
-def _unpacked(keys: npt.NDArray[np.int64]) -> tuple[list[int], list[int], list[int]]:
-    last = (keys & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
-    return (keys >> 35).tolist(), ((keys >> 32) & 7).tolist(), last.tolist()
+def _unpacked(key: int) -> tuple[int, int, int]:
+    last = key & 0xFFFFFFFF
+    return key >> 35, (key >> 32) & 7, last - (1 << 32) if last >> 31 else last
 
 
 @lru_cache(maxsize=8192)

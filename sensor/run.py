@@ -55,13 +55,11 @@ class Samples:
 
     def add(self, points: npt.NDArray[Any]) -> None:
         """Take the points of a batch."""
-        finite = np.isfinite(points["value"])
         if self._share < 1.0:
-            at = np.flatnonzero(finite)
-            part = _values(points.take(at[self._random.random(len(at)) < self._share]))
-        else:
-            part = _values(points)
-            part = part if finite.all() else part.compress(finite)
+            points = points.compress(self._random.random(len(points), np.float32) < self._share)
+        part = _values(points)
+        finite = np.isfinite(part["value"])
+        part = part if finite.all() else part.compress(finite)
         if len(part):
             self._parts.append(part)
             self._count += len(part)

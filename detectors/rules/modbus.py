@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from detectors.base import Finding, Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import SECOND, Lens, among, order_of, runs
+from detectors.groups import SECOND, Lens, among, distinct, order_of, runs
 from detectors.loss import Losses, not_seen
 from detectors.rules.common import (
     MAX_READ,
@@ -176,7 +176,7 @@ class ModbusRules:
         if not self._learning:
             wrote = np.flatnonzero(client & among(rows["kind"], WRITES))
             names = self.lens.names
-            senders = np.unique(rows["src"][wrote]).tolist()
+            senders = distinct(rows["src"][wrote]).tolist()
             new = [src for src in senders if names.endpoint(src) not in self._writers]
             odd[wrote] |= among(rows["src"][wrote], new)
         return np.asarray(odd, np.bool_)

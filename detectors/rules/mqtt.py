@@ -13,8 +13,8 @@ import numpy as np
 
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import Lens, runs
-from detectors.rules.common import MAX_READ
+from detectors.groups import Lens, in_order, runs
+from detectors.rules.common import MAX_READ, Columns
 from detectors.rules.shared import Openings, ProtocolRules, Rows, Rule, has, one
 from grid_profiles.vocabulary import Flag, Role
 
@@ -39,6 +39,7 @@ class MqttRules(ProtocolRules):
     """Checks MQTT control packets; published values pass by column."""
 
     protocol = NAME
+    by_column = True
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         super().__init__(lens, baseline)
@@ -46,36 +47,38 @@ class MqttRules(ProtocolRules):
         self._wiped, self._damaged = self.tally(60), self.tally(10)
         self._owners, self._streams, self.openings = self.table(), self.table(), Openings(lens)
 
-    def check(self, rows: Rows, piece: Slice) -> None:
+    def check_columns(self, columns: Columns, piece: Slice) -> None:
         """By kind; only what is rare is looked at one by one."""
-        kinds, client = rows["kind"], rows["role"] == Role.CLIENT
-        negative = rows.compress((rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE))
+        kinds, client = columns["kind"], columns["role"] == Role.CLIENT
+        negative = columns.rows((columns["role"] == Role.SERVER) & has(columns, Flag.NEGATIVE))
         refused = negative["kind"] == CONNACK
         self.refusals(REFUSED, self._failed, negative.compress(refused), FAILED, "refused to connect")
         self.refusals(NOT_ALLOWED, self._denied, negative.compress(~refused), DENIED, "refused packets of")
-        bad = rows.compress(client & has(rows, Flag.MALFORMED))
+        bad = columns.rows(client & has(columns, Flag.MALFORMED))
         self.refusals(BROKEN, self._damaged, bad, DAMAGED, "sent malformed packets to")
-        opened = rows.compress(client & (kinds == CONNECT))
+        opened = columns.rows(client & (kinds == CONNECT))
         self.refusals(STORMS, self._storms, opened, STORM, "connected to")
-        self._order(rows.compress(client & (rows["stream"] >= 0)))
+        self._order(columns.where(client & (columns["stream"] >= 0)))
         for row in opened[:MAX_READ]:
             self._owner(row)
-        for row in rows.compress(client & (kinds == SUBSCRIBE))[:MAX_READ]:
+        for row in columns.rows(client & (kinds == SUBSCRIBE))[:MAX_READ]:
             self._filter(row)
-        self._wipes(rows.compress((kinds == PUBLISH) & client & (rows["aux"] >= RETAINED)))
+        self._wipes(columns.rows((kinds == PUBLISH) & client & (columns["aux"] >= RETAINED)))
 
-    def _order(self, rows: Rows) -> None:
+    def _order(self, columns: Columns) -> None:
         """CONNECT comes first on a connection, and once."""
-        rows = rows.take(np.argsort(rows["stream"], kind="stable"))
-        first, sizes = runs(rows["stream"])
+        order, streams = in_order(columns["stream"])
+        first, sizes = runs(streams)
         if not len(first):
             return
-        connects = np.add.reduceat((rows["kind"] == CONNECT).astype(np.int64), first)
-        columns = (rows["stream"][first], first, sizes, connects)
-        for stream, at, size, some in zip(*(values.tolist() for values in columns), strict=True):
+        opens = columns["kind"].take(order) == CONNECT
+        connects = np.add.reduceat(opens, first, dtype=np.int64)
+        lists = (streams[first], first, sizes, connects)
+        for stream, at, size, some in zip(*(values.tolist() for values in lists), strict=True):
             state = self._streams.get(stream)
             if state is None or some:
-                self._streams.put(stream, self._connection(rows[at : at + size], stream, state))
+                mine = columns.rows(order[at : at + size])
+                self._streams.put(stream, self._connection(mine, stream, state))
 
     def _connection(self, mine: Rows, stream: int, state: int | None) -> int:
         """A connection's first packets, or some with CONNECT among them; what is known of it now."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from detectors.base import Level, Slice
 from detectors.baseline import Baseline
-from detectors.groups import Lens, among, runs
+from detectors.groups import Lens, among, in_order, news, runs
+from detectors.rules.common import Columns
 from detectors.rules.shared import ProtocolRules, Rows, Rule, grouped, has
 from grid_profiles.vocabulary import Flag, Role
 
@@ -49,6 +51,7 @@ class OpcuaRules(ProtocolRules):
     """Checks OPC UA messages by number, protection and sequence."""
 
     protocol = NAME
+    by_column = True
 
     def __init__(self, lens: Lens, baseline: Baseline | None = None) -> None:
         super().__init__(lens, baseline)
@@ -68,26 +71,27 @@ class OpcuaRules(ProtocolRules):
                 plain.add((client, server))
         return hidden, plain
 
-    def check(self, rows: Rows, piece: Slice) -> None:
+    def check_columns(self, columns: Columns, piece: Slice) -> None:
         """By number; sequence and protection by column."""
-        kinds, client = rows["kind"], rows["role"] == Role.CLIENT
-        answers = rows.compress((rows["role"] == Role.SERVER) & has(rows, Flag.NEGATIVE))
+        kinds, client = columns["kind"], columns["role"] == Role.CLIENT
+        answers = columns.rows((columns["role"] == Role.SERVER) & has(columns, Flag.NEGATIVE))
         security, full = among(answers["cause"], SECURITY), among(answers["cause"], EXHAUSTED)
         self.refusals(AUTH, self._denied, answers.compress(security), DENIED, "refused identity or access of")
         self.refusals(
             REFUSED, self._errors, answers.compress(~security & ~full), ERRORS, "refused services of"
         )
         self.refusals(FULL, self._full, answers.compress(full), 1, "is exhausted and refused")
-        opened = rows.compress(client & among(kinds, (HELLO, CREATE_SESSION)))
+        opened = columns.rows(client & among(kinds, (HELLO, CREATE_SESSION)))
         self.refusals(STORMS, self._storms, opened, STORM, "opened channels or sessions with")
-        self.sweep(SWEEP, self._servers, rows.compress(client & (kinds == HELLO)), SERVERS, "turned to")
-        self._browsing(rows.compress(client & among(kinds, BROWSING)))
-        self._unprotected(rows.compress(client & (kinds >= FIRST_SERVICE) & ~among(kinds, DISCOVERY)))
-        self._sequence(rows.compress((rows["seq"] >= 0) & (rows["aux"] > 0) & (rows["stream"] >= 0)))
+        self.sweep(SWEEP, self._servers, opened.compress(opened["kind"] == HELLO), SERVERS, "turned to")
+        if self.habits.learned:
+            self._browsing(columns.rows(client & among(kinds, BROWSING)))
+        if self._protected:
+            self._unprotected(columns.rows(client & (kinds >= FIRST_SERVICE) & ~among(kinds, DISCOVERY)))
+        numbered = columns["aux"] > 0
+        self._sequence(columns.where((columns["seq"] >= 0) & numbered & (columns["stream"] >= 0)))
 
     def _browsing(self, rows: Rows) -> None:
-        if not self.habits.learned:
-            return
         for mine in grouped(rows, "conv"):
             client, server = self.sides(mine[0])
             if self.habits.did(client, server, BROWSING):
@@ -99,8 +103,6 @@ class OpcuaRules(ProtocolRules):
 
     def _unprotected(self, rows: Rows) -> None:
         """Services in clear between hosts whose channel was encrypted while learning."""
-        if not self._protected:
-            return
         for mine in grouped(rows, "conv"):
             pair = self.sides(mine[0])
             if pair not in self._protected or pair in self._open:
@@ -109,31 +111,44 @@ class OpcuaRules(ProtocolRules):
                 text = f"{pair[0]} speaks to {pair[1]} without encryption; while learning it was encrypted"
                 self.say(CLEAR, mine, text, "security mode sign and encrypt", self.kind(mine[0]), pair=True)
 
-    def _sequence(self, rows: Rows) -> None:
+    def _sequence(self, columns: Columns) -> None:
         """Sequence numbers of a channel that repeat or go back in new TCP bytes."""
-        rows = rows.take(np.lexsort((rows["aux"], rows["role"], rows["stream"])))
-        columns = [rows[name] for name in ("stream", "role", "aux")]
-        first, sizes = runs(*columns)
-        numbers = rows["seq"].astype(np.int64)
+        order = _by_channel(columns)
+        if not len(order):
+            return
+        stream, role, aux, numbers = (columns[name].take(order) for name in ("stream", "role", "aux", "seq"))
+        first, sizes = runs(stream, role, aux)
+        numbers = numbers.astype(np.int64)
         old = np.empty_like(numbers)
         old[1:] = numbers[:-1]
-        keys = list(zip(*(values[first].tolist() for values in columns), strict=True))
-        before = [self._numbers.get(key) for key in keys]
+        keys = list(zip(*(values[first].tolist() for values in (stream, role, aux)), strict=True))
+        before = [self._numbers.peek(key) for key in keys]
         begun = (numbers[first] - 1).tolist()
         old[first] = [start if last is None else last for start, last in zip(begun, before, strict=True)]
-        back = (numbers <= old) & ~((old >= WRAP_FROM) & (numbers < WRAP_TO)) & ~has(rows, Flag.LATE)
-        top = np.maximum(np.maximum.reduceat(numbers, first), old[first]) if len(first) else numbers
-        wrong = np.logical_or.reduceat(back, first) if len(first) else back
+        back = (numbers <= old) & ~((old >= WRAP_FROM) & (numbers < WRAP_TO))
+        back &= columns["flags"].take(order) & np.uint32(Flag.LATE) == 0
+        top = np.maximum(np.maximum.reduceat(numbers, first), old[first])
+        wrong = np.logical_or.reduceat(back, first)
         last = np.where(wrong, top, numbers[first + sizes - 1])
         for key, number in zip(keys, last.tolist(), strict=True):
             self._numbers.put(key, number)
         for at in np.flatnonzero(wrong).tolist():
             mine = np.arange(first[at], first[at] + sizes[at])
             odd = mine[back[mine]]
-            self._gone_back(rows[odd], int(old[odd[0]]))
+            self._gone_back(columns.rows(order[odd]), int(old[odd[0]]))
 
     def _gone_back(self, rows: Rows, before: int) -> None:
         row: Any = rows[0]
         src, channel = self.host(row["src"]), int(row["aux"])
         text = f"{src} sent sequence number {row['seq']} after {before} on channel {channel}"
         self.say(SEQUENCE, rows, text, f"above {before}", str(int(row["seq"])))
+
+
+def _by_channel(columns: Columns) -> npt.NDArray[np.intp]:
+    """Order by connection, side and channel; as a rule a connection has one channel."""
+    stream, role, aux = columns["stream"], columns["role"], columns["aux"]
+    order, sides = in_order(stream.astype(np.int64) << 3 | role)
+    channel = aux.take(order)
+    if bool((news(sides, channel) != news(sides)).any()):
+        return np.lexsort((aux, role, stream))
+    return order

@@ -423,7 +423,7 @@ def changes(rows: Rows, *columns: str) -> Rows:
     return ordered.compress(news(ordered["conv"], *(ordered[name] for name in columns)))
 
 
-def has(rows: Rows, flag: int) -> npt.NDArray[np.bool_]:
+def has(rows: Rows | Columns, flag: int) -> npt.NDArray[np.bool_]:
     """Where a flag is set."""
     return np.asarray(rows["flags"] & np.uint32(flag) != 0, bool)
 

@@ -39,3 +39,22 @@ def test_it_forgets_when_it_is_full_and_asks_again() -> None:
     assert asked.count(0) == 2
     many = np.arange(100)
     assert lookup.of(many).tolist() == many.tolist()  # more at once than it may keep: right all the same
+
+
+def test_more_keys_than_slots() -> None:
+    random = np.random.default_rng(7)
+    lookup = Lookup(lambda key: key ^ 5, 200_000)
+    keys = random.integers(-(1 << 62), 1 << 62, 100_000)
+    for _ in range(3):
+        some = random.choice(keys, 50_000)
+        assert np.array_equal(lookup.of(some), some ^ 5)
+
+
+def test_keys_of_one_slot_do_not_pass_for_each_other() -> None:
+    lookup = Lookup(lambda key: key + 1, 1_000)
+    slots = lookup._slots(np.arange(10_000))
+    same = np.flatnonzero(slots == slots[0])
+    assert len(same) > 10
+    assert lookup.of(same[:1]).tolist() == [int(same[0]) + 1]
+    for _ in range(2):
+        assert np.array_equal(lookup.of(same), same + 1)
