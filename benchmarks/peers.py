@@ -58,12 +58,21 @@ def suricata_rules(path: str) -> None:
     on the ethertype of every GOOSE and SV frame. Nothing is logged, so that it is matching that is measured.
     """
     quiet = [f"outputs.{number}.{name}.enabled=no" for number, name in enumerate(("fast", "eve-log"))]
+    _with_rules(path, ("decoder-events.rules",), *(word for setting in quiet for word in ("--set", setting)))
+
+
+def suricata_all(path: str) -> None:
+    """Suricata with all rules of its package, and the logs that it writes as installed."""
+    _with_rules(path, ())
+
+
+def _with_rules(path: str, without: tuple[str, ...], *more: str) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".rules") as rules:
         for file in sorted(SURICATA_RULES.glob("*.rules")):
-            if file.name != "decoder-events.rules":
+            if file.name not in without:
                 rules.write(file.read_text(encoding="utf-8"))
         rules.flush()
-        _suricata(path, rules.name, *(word for setting in quiet for word in ("--set", setting)))
+        _suricata(path, rules.name, *more)
 
 
 def ndpireader(path: str) -> None:
@@ -76,6 +85,9 @@ def nfstream(path: str) -> None:
     _run(os.environ[NFSTREAM], "-c", _FLOWS, path)
 
 
+ALL: Final = (suricata, suricata_rules, suricata_all, ndpireader, nfstream)
+
+
 def installed() -> list[str]:
     """Programs that are at hand."""
     found = [
@@ -84,7 +96,7 @@ def installed() -> list[str]:
         if shutil.which(program)
     ]
     if "suricata" in found and any(SURICATA_RULES.glob("*.rules")):
-        found.append("suricata_rules")
+        found += ["suricata_rules", "suricata_all"]
     return found + (["nfstream"] if os.environ.get(NFSTREAM) else [])
 
 

@@ -148,11 +148,9 @@ STAGES: dict[str, Callable[[str], int]] = {
         tshark_fields,
         pyshark,
         pyshark_json,
-        *map(_other, (peers.suricata, peers.suricata_rules, peers.ndpireader, peers.nfstream)),
+        *map(_other, peers.ALL),
     )
 }
-EXTERNAL = ("tshark_fields", "suricata", "suricata_rules", "ndpireader", "nfstream")
-"""Programs of their own, whose start is measured and taken off."""
 
 
 def warm_up(stage: str) -> None:
@@ -166,9 +164,7 @@ def warm_up(stage: str) -> None:
 
 
 def start_up(stage: str, path: str) -> float:
-    """Seconds that a program takes for a capture of one frame; 0 for what runs in this process."""
-    if stage not in EXTERNAL:
-        return 0.0
+    """Seconds that a stage takes for a capture of one frame: for its program, its rules or its baseline."""
     with tempfile.TemporaryDirectory() as folder:
         one = str(peers.first_frame(path, Path(folder)))
         begin = time.perf_counter()

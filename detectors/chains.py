@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Slice
-from detectors.groups import REPEATED, Ints, Lens, Numbered, among, in_order, order_of, runs
+from detectors.groups import REPEATED, Ints, Lens, Numbered, among, in_order, order_of, repetitions, runs
 from detectors.lookup import Lookup
 from detectors.rules.common import protocol_columns
 from grid_profiles.vocabulary import Flag, Role
@@ -171,14 +171,15 @@ class Chains:
         return steps.of(order_of(steps.row)) if len(steps.row) else steps
 
     def _requests(self, piece: Slice) -> Steps:
-        chosen = []
+        chosen, again = [], repetitions(piece)
         for proto, timers, _ in self._protocols:
             columns = protocol_columns(piece, proto)
             if not len(columns):
                 continue
             kind = columns["kind"]
             mine = (columns["role"] == Role.CLIENT) & (kind >= 0)
-            mine &= columns["flags"] & np.uint32(REPEATED) == 0
+            if again is not None:
+                mine &= ~again.take(columns.numbers)
             if len(timers):
                 mine &= ~among(kind, timers)
             chosen.append(columns.numbers[mine])

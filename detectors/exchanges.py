@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Names, Slice
-from detectors.groups import REPEATED, SECOND, Ints, among
+from detectors.groups import SECOND, Ints, among, order_of, repetitions
 from detectors.rules.common import Columns, protocol_columns
 from grid_profiles.vocabulary import Flag, Role
 
@@ -165,6 +165,19 @@ PAIRING: Final[dict[str, Callable[[Columns], Parts]]] = {
 
 _ODD_1, _ODD_2 = np.int64(-7046029254386353131), np.int64(-4417276706812531889)
 _NONE: Final = np.zeros(0, EXCHANGE)
+PAIRED_BY: Final = ("key", "tag", "conv", "asks")
+
+
+def _together(keys: Ints) -> Ints:
+    """An order in which equal keys are neighbours, in order of arrival.
+
+    The row's number takes the place of a key's last bits, so that one number is sorted: keys are mixed from
+    all that pairs, and those that differ in these bits alone would have to come at once to be torn apart.
+    """
+    last = np.int64((1 << len(keys).bit_length()) - 1)
+    packed = (keys & ~last) | np.arange(len(keys))
+    packed.sort()
+    return packed & last
 
 
 class Exchanges:
@@ -189,11 +202,11 @@ class Exchanges:
 
     def push(self, piece: Slice) -> Outcome:
         """Take one slice."""
-        rows = self._with_fresh(piece)
+        rows, pairing = self._with_fresh(piece)
         if len(rows) == len(self._waiting):
             return Outcome(_NONE, _NONE, self._age(rows, piece.start) if len(rows) else _NONE)
-        order = np.argsort(rows["key"], kind="stable")
-        key, tag, conv, asks = (rows[name][order] for name in ("key", "tag", "conv", "asks"))
+        order = _together(pairing["key"])
+        key, tag, conv, asks = (pairing[name].take(order) for name in PAIRED_BY)
         same = (key[1:] == key[:-1]) & (tag[1:] == tag[:-1]) & (conv[1:] == conv[:-1])
         paired = np.flatnonzero(same & asks[:-1] & ~asks[1:])
         again = rows.take(order[:-1][same & asks[:-1] & asks[1:]])
@@ -201,13 +214,14 @@ class Exchanges:
         last[:-1] &= ~same
         late = self._age(rows.take(np.sort(order[last])), piece.start)  # in order of arrival again
         asked, answered = order[paired], order[paired + 1]
-        arrived = np.argsort(answered)
+        arrived = order_of(answered)
         missed = np.concatenate((again, late)) if len(again) else late
         return Outcome(rows.take(asked[arrived]), rows.take(answered[arrived]), missed)
 
-    def _with_fresh(self, piece: Slice) -> Rows:
-        """What waits, and behind it what this slice asks and answers."""
+    def _with_fresh(self, piece: Slice) -> tuple[Rows, dict[str, npt.NDArray[Any]]]:
+        """What waits, and behind it what this slice asks and answers; by what it is paired, by column."""
         made: list[tuple[Ints, Parts]] = []
+        again = repetitions(piece)
         for proto, way in self._ways:
             columns = protocol_columns(piece, proto)
             if way is _iec104:  # what stations report is most of it, and no part of any exchange
@@ -216,23 +230,29 @@ class Exchanges:
                 continue
             parts = way(columns)
             mine = (parts.asks | parts.answers) & (columns["kind"] >= 0)
-            chosen = np.flatnonzero(mine & (columns["flags"] & np.uint32(REPEATED) == 0))
+            if again is not None:
+                mine &= ~again.take(columns.numbers)
+            chosen = np.flatnonzero(mine)
             if len(chosen):
                 asks, answers, tag = parts
                 made.append((columns.numbers[chosen], Parts(asks[chosen], answers[chosen], tag[chosen])))
         if not made:
-            return self._waiting
+            return self._waiting, {}
         at = np.concatenate([numbers for numbers, _ in made])
         rows = np.empty(len(self._waiting) + len(at), EXCHANGE)
         rows[: len(self._waiting)] = self._waiting
         fresh = rows[len(self._waiting) :]
-        for name in ("conv", "proto", "kind", "src", "dst", "ts", "frame"):
-            fresh[name] = piece.column(name)[at]
-        fresh["tag"] = np.concatenate([parts.tag for _, parts in made])
-        fresh["asks"] = np.concatenate([parts.asks for _, parts in made])
-        link = fresh["conv"] << 32 | piece.column("stream")[at] + np.int64(1)
-        fresh["key"] = (fresh["tag"] * _ODD_1) ^ (link * _ODD_2)
-        return rows
+        for name in ("proto", "kind", "src", "dst", "ts", "frame"):
+            fresh[name] = piece.column(name).take(at)
+        tag = np.concatenate([parts.tag for _, parts in made])
+        conv = piece.column("conv").take(at).astype(np.int64)
+        link = conv << 32 | piece.column("stream").take(at) + np.int64(1)
+        asks = np.concatenate([parts.asks for _, parts in made])
+        pairing = {}
+        for name, values in zip(PAIRED_BY, ((tag * _ODD_1) ^ (link * _ODD_2), tag, conv, asks), strict=True):
+            fresh[name] = values
+            pairing[name] = np.concatenate((self._waiting[name], values)) if len(self._waiting) else values
+        return rows, pairing
 
     def _age(self, rows: Rows, now: int) -> Rows:
         """Keep what may still be answered; returns what waited too long."""

@@ -159,7 +159,7 @@ def conversations(piece: Slice) -> Groups:
 def repetitions(piece: Slice) -> npt.NDArray[np.bool_] | None:
     """Which messages of a slice are repetitions, found once for all who ask; None when none is."""
     if "repetitions" not in piece.cache:
-        again = piece.messages["flags"] & np.uint32(REPEATED) != 0
+        again = piece.column("flags") & np.uint32(REPEATED) != 0
         piece.cache["repetitions"] = again if again.any() else None
     return cast("npt.NDArray[np.bool_] | None", piece.cache["repetitions"])
 

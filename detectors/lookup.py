@@ -11,7 +11,7 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 
 MAX_SLOTS: Final = 1 << 16
-SPARE: Final = 8
+SPARE: Final = 64
 """Least number of slots a key, below :data:`MAX_SLOTS`."""
 
 _ODD: Final = np.int64(-7046029254386353131)  # Fibonacci hashing (Knuth, volume 3, section 6.4)

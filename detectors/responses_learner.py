@@ -84,9 +84,15 @@ def sustained(took: Floats, first: Ints, sizes: Ints, before: Floats) -> tuple[F
     padded[heads[:, None] + np.arange(back)] = before
     at = np.arange(len(took)) + np.repeat(back * np.arange(1, len(first) + 1), sizes)
     padded[at] = took
-    together = np.sort(padded[at - np.arange(RUN)[:, None]], axis=0)
     ends = heads + back + sizes
-    return together[RUN // 2], padded[ends[:, None] + np.arange(-back, 0)]
+    median = _median(*(padded[at - ago] for ago in range(RUN)))
+    return median, padded[ends[:, None] + np.arange(-back, 0)]
+
+
+def _median(a: Floats, b: Floats, c: Floats, d: Floats, e: Floats) -> Floats:
+    """The middle one of five, row by row; sorting costs ten times as much."""
+    low, high = np.maximum(np.minimum(a, b), np.minimum(c, d)), np.minimum(np.maximum(a, b), np.maximum(c, d))
+    return np.maximum(np.minimum(low, high), np.minimum(e, np.maximum(low, high)))
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Slice
-from detectors.groups import REPEATED, Lens, PointRows
+from detectors.groups import Lens, PointRows, repetitions
 from detectors.points import Points
 
 Mask = npt.NDArray[np.bool_]
@@ -86,8 +86,8 @@ class Meaning:
         if not len(points):
             return PointRows(points, numbers)
         keep = (np.abs(points["value"]) < LARGEST) & (numbers >= 0)
-        again = piece.column("flags") & np.uint32(REPEATED) != 0
-        if again.any():
+        again = repetitions(piece)
+        if again is not None:
             keep &= ~again[points["message"]]
         measured = self.of(piece)
         if measured is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Finding, Level, Slice, likeliest
-from detectors.groups import REPEATED, frames_of, news, order_of, runs
+from detectors.groups import frames_of, news, order_of, repetitions, runs
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -218,9 +218,8 @@ def fresh_rows(piece: Slice, proto: int) -> npt.NDArray[Any]:
     """:func:`protocol_rows` without what came before: retransmissions and copies."""
     kept = piece.cache.setdefault("fresh", {})
     if proto not in kept:
-        again = protocol_columns(piece, proto)["flags"] & np.uint32(REPEATED) != 0
-        rows = protocol_rows(piece, proto)
-        kept[proto] = rows.compress(~again) if again.any() else rows
+        again, rows = repetitions(piece), protocol_rows(piece, proto)
+        kept[proto] = rows if again is None else rows.compress(~again.take(protocol_numbers(piece, proto)))
     made: npt.NDArray[Any] = kept[proto]
     return made
 
@@ -231,9 +230,9 @@ def fresh_columns(piece: Slice, proto: int) -> Columns:
     made: Columns | None = kept.get(proto)
     if made is None:
         made = protocol_columns(piece, proto)
-        again = made["flags"] & np.uint32(REPEATED) != 0
-        if again.any():
-            made = made.where(~again)
+        again = repetitions(piece)
+        if again is not None:
+            made = made.where(~again.take(made.numbers))
         kept[proto] = made
     return made
 
