@@ -76,6 +76,7 @@ from detectors.values_parts import Process, ProcessLearner, process_notes
 from detectors.values_process import share
 from detectors.values_untyped import settle
 from sensor import __version__
+from sensor.ahead import ahead
 from sensor.errors import UsageError
 from sensor.features.windows import WINDOW, Window, Windower, silent_row
 from sensor.history import History
@@ -348,7 +349,7 @@ def learn(batches: Iterable[MessageBatch], names: Names, options: LearnOptions |
     options : LearnOptions, optional
     """
     learning = Learning(names, options)
-    for piece in Slicer().run(batches):
+    for piece in Slicer().run(ahead(batches)):
         learning.add(piece)
     return learning.finish()
 
