@@ -58,7 +58,8 @@ def _write_made_up(folder: Path, packets: int, tshark_packets: int, mix: str) ->
     KINDS[mix](learning, max(packets // 4, 50_000))
     learn_apart(learning, baseline)
     arguments = {stage: [str(large)] for stage in ("read", "native", "aggregate", *installed())}
-    arguments["detect"] = [str(large), str(baseline)]
+    for stage in ("detect", "detect_cores"):
+        arguments[stage] = [str(large), str(baseline)]
     arguments["tshark_fields"] = [str(small)]
     return arguments
 
@@ -73,7 +74,8 @@ def _write_mixes(folder: Path, packets: int, tshark_packets: int, mix: str) -> d
     baseline = folder / "site.baseline"
     learn_apart(learning, baseline)
     arguments = {stage: [str(large)] for stage in ("read", "native", "aggregate")}
-    arguments["detect"] = [str(large), str(baseline)]
+    for stage in ("detect", "detect_cores"):
+        arguments[stage] = [str(large), str(baseline)]
     for stage in HUNDRED_THOUSAND:
         arguments[stage] = [str(middle)]
     for stage, count in SLOW.items():

@@ -1,7 +1,7 @@
 """Other programs on the same capture, where they are installed: Suricata, ndpiReader, nfstream.
 
-Each is asked for the least that is comparable: read the file, decode, follow flows, one thread. What a
-program needs to start is measured with a capture of one frame and taken off, as it is for the sensor itself.
+Each is asked for the least that is comparable: read the file, decode, follow flows; one thread, unless the
+stage's name says otherwise. What a program needs to start is measured with a capture of one frame and taken off, as it is for the sensor itself.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sensor.capture.pcapwrite import write_pcap
 NFSTREAM = "GRIDWARDEN_NFSTREAM"
 """Environment variable: a Python that has nfstream (LGPL, kept apart from the project's environment)."""
 
+ONE_THREAD: Final = ("--runmode", "single")
 SURICATA_RULES: Final = Path("/etc/suricata/rules")
 
 _FLOWS = (
@@ -33,7 +34,7 @@ def _run(*command: str) -> str:
 
 
 def _suricata(path: str, rules: str, *more: str) -> None:
-    """One thread, the parsers of Modbus, DNP3 and EtherNet/IP on, sessions picked up midway.
+    """The parsers of Modbus, DNP3 and EtherNet/IP on, sessions picked up midway.
 
     Both are off as installed. A sensor is plugged into a running station, and without the latter Suricata
     leaves each session alone whose beginning it did not see.
@@ -42,12 +43,16 @@ def _suricata(path: str, rules: str, *more: str) -> None:
     settings["stream.midstream"] = "true"
     words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     with tempfile.TemporaryDirectory() as log:
-        plain = ["--runmode", "single", "-k", "none", "-S", rules]
-        _run("suricata", "-r", path, "-l", log, *plain, *words, *more)
+        _run("suricata", "-r", path, "-l", log, "-k", "none", "-S", rules, *words, *more)
 
 
 def suricata(path: str) -> None:
     """Suricata without a rule: its decoding, and its log of flows and transactions."""
+    _suricata(path, "/dev/null", *ONE_THREAD)
+
+
+def suricata_cores(path: str) -> None:
+    """The same with a thread a core, which is how it reads files unless told otherwise."""
     _suricata(path, "/dev/null")
 
 
@@ -58,11 +63,12 @@ def suricata_rules(path: str) -> None:
     on the ethertype of every GOOSE and SV frame. Nothing is logged, so that it is matching that is measured.
     """
     quiet = [f"outputs.{number}.{name}.enabled=no" for number, name in enumerate(("fast", "eve-log"))]
-    _with_rules(path, ("decoder-events.rules",), *(word for setting in quiet for word in ("--set", setting)))
+    words = [word for setting in quiet for word in ("--set", setting)]
+    _with_rules(path, ("decoder-events.rules",), *ONE_THREAD, *words)
 
 
-def suricata_all(path: str) -> None:
-    """Suricata with all rules of its package, and the logs that it writes as installed."""
+def suricata_installed(path: str) -> None:
+    """Suricata as installed: all rules of its package, its logs, a thread a core."""
     _with_rules(path, ())
 
 
@@ -85,18 +91,22 @@ def nfstream(path: str) -> None:
     _run(os.environ[NFSTREAM], "-c", _FLOWS, path)
 
 
-ALL: Final = (suricata, suricata_rules, suricata_all, ndpireader, nfstream)
+ALL: Final = (suricata, suricata_cores, suricata_rules, suricata_installed, ndpireader, nfstream)
 
 
 def installed() -> list[str]:
     """Programs that are at hand."""
     found = [
         name
-        for name, program in (("suricata", "suricata"), ("ndpireader", "ndpiReader"))
+        for name, program in (
+            ("suricata", "suricata"),
+            ("suricata_cores", "suricata"),
+            ("ndpireader", "ndpiReader"),
+        )
         if shutil.which(program)
     ]
     if "suricata" in found and any(SURICATA_RULES.glob("*.rules")):
-        found += ["suricata_rules", "suricata_all"]
+        found += ["suricata_rules", "suricata_installed"]
     return found + (["nfstream"] if os.environ.get(NFSTREAM) else [])
 
 
