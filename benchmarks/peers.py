@@ -1,7 +1,8 @@
 """Other programs on the same capture, where they are installed: Suricata, ndpiReader, nfstream.
 
 Each is asked for the least that is comparable: read the file, decode, follow flows; one thread, unless the
-stage's name says otherwise. What a program needs to start is measured with a capture of one frame and taken off, as it is for the sensor itself.
+stage's name says otherwise. What a program needs to start is measured with a capture of one frame and taken
+off, as it is for the sensor itself.
 """
 
 from __future__ import annotations
