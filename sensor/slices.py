@@ -30,7 +30,8 @@ SECOND: Final = 1_000_000_000
 LENGTH: Final = 2 * SECOND
 """Of a slice of a capture; a live one is judged more often, because somebody waits. It divides a window."""
 
-ROW_LIMIT: Final = 200_000
+ROW_LIMIT: Final = 65_536
+"""Messages of a slice: more at once outgrow the caches, and take half a GiB with their points and columns."""
 
 Ints = npt.NDArray[np.int64]
 
