@@ -29,6 +29,7 @@ from sensor.frames import FrameBatch, FrameSource, no_frames
 from sensor.messages import MessageBatch, Rows, interleave, select
 from sensor.names import Limits, Names
 from sensor.native import NativeEngine
+from sensor.precompile import precompile
 from sensor.track.state import ETHERNET, IP, UDP
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class Decoded:
         return self._undecoded + (self.beside.counters["undecoded"] if self.beside else 0)
 
     def __iter__(self) -> Iterator[MessageBatch]:
+        precompile()
         for file in self.files:
             yield from self._file(file) if isinstance(file, CaptureFile) else self._live(file)
             self._done += file.size
@@ -235,6 +237,7 @@ class Decoded:
 
     def warm_up(self) -> None:
         """Load or compile the decoders, which takes up to a minute, before frames wait for them."""
+        precompile()
         self.native.decode(no_frames())
 
     def _rows_upto(self, foreign: _Foreign | None, number: int) -> tuple[Rows | None, _Foreign | None]:

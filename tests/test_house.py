@@ -66,8 +66,8 @@ def test_nothing_is_pickled() -> None:
 
 
 def test_compiler_flags_live_in_one_module() -> None:
-    # load.py makes instructions that numba has not, and sets no flag
-    assert importers("numba") <= {"sensor/jit.py", "sensor/wire/load.py"}
+    # load.py makes instructions that numba has not, precompile.py names types; neither sets a flag
+    assert importers("numba") <= {"sensor/jit.py", "sensor/wire/load.py", "sensor/precompile.py"}
 
 
 def test_network_sinks_are_not_opened_by_accident() -> None:
