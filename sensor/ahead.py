@@ -21,7 +21,7 @@ T = TypeVar("T")
 ROOM: Final = 2
 """Items that wait, each of some MiB: enough for the two to hardly ever wait for each other."""
 
-PATIENCE: Final = 5.0
+PATIENCE: Final = 1.0
 """Seconds that an interrupted run waits for the thread; longer it may wait for another program's output."""
 
 
