@@ -36,6 +36,7 @@ from sensor.wire.bacnet import (
     SIMPLE,
     UNCONFIRMED,
     bacnet_behind,
+    bacnet_goes_on,
     bacnet_is_priority,
     bacnet_number,
     bacnet_rule,
@@ -75,7 +76,10 @@ def emit_bacnet(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: 
     if kind == ERROR and place >= 0:
         _error(buf, place, stop, row)
     elif place >= 0:
+        before = row.flags
         _parameters(memory, names, buf, place, stop, row, kind, service)
+        if bacnet_goes_on(buf, apdu):  # in the next segment, within a value perhaps
+            row.flags = before
     if apdu == -2 or place == -2:
         row.flags |= np.uint32(_MALFORMED)
     if wire_end > end:

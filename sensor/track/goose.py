@@ -33,6 +33,8 @@ def emit_goose(memory: Any, names: Any, buf: Any, at: int, end: int, wire_end: i
         return False
     if status == TRUNCATED and wire_end > end:
         row.flags = (row.flags | np.uint32(_TRUNCATED)) & ~np.uint32(_MALFORMED)
+        if row.size > 0:
+            row.size = min(be16(buf, at + 2), wire_end - at)
     elif status != OK:
         row.flags |= np.uint32(_MALFORMED)
     reference = intern(names.texts, buf, where[0], where[1]) if where[0] >= 0 else 0

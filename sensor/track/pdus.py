@@ -132,6 +132,8 @@ def _cut(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, proto:
         if memory.cursor[0] > rows:
             row = memory.messages[rows]
             row.flags = (row.flags | np.uint32(_TRUNCATED)) & ~np.uint32(_MALFORMED)
+            if row.size == end - at:
+                row.size = max(need, row.size)
 
 
 @inlined
@@ -154,9 +156,9 @@ def _continue(
     while half.have > 0:
         status, need = pdu_length(proto, context.mode, pool, base, base + half.have)
         if status != OK and status != MORE:
-            if proto == HTTP:  # which may begin anew with this segment
-                half.have -= at - begin
-                at = begin
+            # what waited begins no PDU, but this segment may: senders begin segments with them
+            half.have -= at - begin
+            at = begin
             memory.counters[_UNDECODED] += half.have
             release(memory.streams, half)
             context.mode = 0

@@ -219,6 +219,13 @@ def parse_npdu(buf: Any, at: int, end: int, row: Any) -> int:
 
 
 @kernel
+def bacnet_goes_on(buf: Any, apdu: int) -> bool:
+    """Is this a request or answer of which more segments follow (20.1.2.4)?"""
+    kind = np.int64(buf[apdu]) >> 4
+    return (kind == CONFIRMED or kind == COMPLEX) and buf[apdu] & 0x0C == 0x0C
+
+
+@kernel
 def parse_apdu(buf: Any, at: int, end: int, row: Any) -> tuple[int, int, int]:
     """Application header; (offset of the parameters, PDU type, service); offset -1 none, -2 does not fit."""
     octet = np.int64(buf[at])

@@ -10,7 +10,7 @@ Layout (IEC 61850-8-1:2011 annex A and C)::
          80 gocbRef  81 timeAllowedtoLive  82 datSet  83 goID  84 t  85 stNum  86 sqNum
          87 simulation (test in edition 1)  88 confRev  89 ndsCom  8A numDatSetEntries  AB allData
 
-Refuses: indefinite lengths, lengths over three octets, nesting deeper than :data:`MAX_DEPTH`.
+Refuses: indefinite lengths, lengths over four octets, nesting deeper than :data:`MAX_DEPTH`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ KIND_REPEAT: Final = 2
 REF, REF_LENGTH, SET, SET_LENGTH, ID, ID_LENGTH, DATA, DATA_END = range(8)
 """Columns of the ``where`` array: offsets and lengths of texts and of allData; -1 absent."""
 
+REQUIRED: Final = 0b1101_0111_0111
+"""Fields that are neither optional nor have a default (annex A), bit by the tag's number: all but goID,
+simulation and ndsCom."""
+
 _MALFORMED = int(Flag.MALFORMED)
 _TEST = int(Flag.TEST)
 _COMMISSIONING = int(Flag.COMMISSIONING)
@@ -51,7 +55,7 @@ def ber_header(buf: Any, at: int, end: int) -> tuple[int, int, int]:
     at += 2
     if length & 0x80:
         octets = length & 0x7F
-        if octets == 0 or octets > 3 or end - at < octets:
+        if octets == 0 or octets > 4 or end - at < octets:
             return -1, at, at
         length = 0
         for _ in range(octets):
@@ -139,11 +143,14 @@ def parse_goose(buf: Any, at: int, end: int, row: Any, where: Any) -> int:
 
 @kernel
 def _fields(buf: Any, at: int, end: int, row: Any, where: Any) -> int:
+    seen = 0
     while at < end:
         tag, inner, behind = ber_header(buf, at, end)
         if tag < 0:
             return MALFORMED
         size = behind - inner
+        if tag & 0xC0 == 0x80:
+            seen |= 1 << (tag & 0x1F)
         if tag == 0x80:
             where[0], where[1] = inner, size
         elif tag == 0x81:
@@ -174,7 +181,7 @@ def _fields(buf: Any, at: int, end: int, row: Any, where: Any) -> int:
         elif tag == 0xAB:
             where[6], where[7] = inner, behind
         at = behind
-    return OK
+    return OK if seen & REQUIRED == REQUIRED else MALFORMED
 
 
 @kernel

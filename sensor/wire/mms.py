@@ -184,6 +184,8 @@ def other_name(buf: Any, at: int, end: int, number: int) -> tuple[int, int]:
             begin, stop = find_tag(buf, begin, stop, 0x81)
     elif service & (NAMES_A_DOMAIN | NAMES_A_PROGRAM):
         begin, stop = find_tag(buf, at, end, 0x80)
+    elif number == DELETE_LIST:
+        begin, stop = find_tag(buf, at, end, 0x82)
     elif service & IS_A_NAME:
         begin, stop = np.int64(at), np.int64(end)
     return begin, stop - begin

@@ -109,11 +109,12 @@ def _request(buf: Any, at: int, end: int, function: int, unit: int, row: Any) ->
     elif function == 5 or function == 6:
         _single(buf, at, size, function, unit, row)
     elif function == 15 or function == 16:
+        if size >= 4:
+            row.point = modbus_point(unit, table, be16(buf, at))
+            row.count = be16(buf, at + 2)
         if size < 5:
             row.flags |= np.uint32(_MALFORMED)
             return
-        row.point = modbus_point(unit, table, be16(buf, at))
-        row.count = be16(buf, at + 2)
         octets = (row.count + 7) // 8 if function == 15 else 2 * row.count
         limit = 1968 if function == 15 else 123
         if buf[at + 4] != octets or size != 5 + octets or row.count == 0 or row.count > limit:
@@ -136,6 +137,8 @@ def _request(buf: Any, at: int, end: int, function: int, unit: int, row: Any) ->
             row.flags |= np.uint32(_MALFORMED)
         if size >= 2:
             row.point = modbus_point(unit, table, be16(buf, at))
+    elif function == 20 or function == 21:
+        _counted(buf, at, size, row)
     else:
         _sub_function(buf, at, size, function, row)
 
@@ -164,7 +167,7 @@ def _mask_write(buf: Any, at: int, size: int, unit: int, row: Any) -> None:
     """FC 22: address, AND mask, OR mask; request and response are the same bytes."""
     if size != 6:
         row.flags |= np.uint32(_MALFORMED)
-    if size >= 6:
+    if size >= 2:
         row.point = modbus_point(unit, HOLDING, be16(buf, at))
         row.count = 1
 
@@ -190,8 +193,8 @@ def _response(buf: Any, at: int, end: int, function: int, unit: int, row: Any) -
     if (function >= 1 and function <= 4) or function == 23:
         if size < 1 or size != 1 + buf[at]:
             row.flags |= np.uint32(_MALFORMED)
-            return
-        row.count = 8 * buf[at] if function <= 2 else buf[at] // 2
+        if size >= 1:
+            row.count = 8 * buf[at] if function <= 2 else buf[at] // 2
     elif function == 5 or function == 6:
         _single(buf, at, size, function, unit, row)
     elif function == 15 or function == 16:
@@ -202,8 +205,20 @@ def _response(buf: Any, at: int, end: int, function: int, unit: int, row: Any) -
             row.count = be16(buf, at + 2)
     elif function == 22:
         _mask_write(buf, at, size, unit, row)
+    elif function == 12 or function == 17 or function == 20 or function == 21:
+        _counted(buf, at, size, row)
+    elif function == 24:
+        if size < 2 or size != 2 + be16(buf, at):
+            row.flags |= np.uint32(_MALFORMED)
     else:
         _sub_function(buf, at, size, function, row)
+
+
+@kernel
+def _counted(buf: Any, at: int, size: int, row: Any) -> None:
+    """Event log, server id and file records say in their first octet how many follow."""
+    if size < 1 or size != 1 + buf[at]:
+        row.flags |= np.uint32(_MALFORMED)
 
 
 @kernel

@@ -135,6 +135,9 @@ class Reference:
         row = self._row("goose", (now.src, now.dst, pdu.appid, reference, link.vlan))
         row.kind, row.cause, row.count, row.size = pdu.kind, pdu.conf_rev, pdu.count, pdu.size
         row.seq, row.state, row.aux, row.value = pdu.sq_num, pdu.st_num, pdu.tal, pdu.time
+        if pdu.truncated and pdu.size > 0:
+            told = int.from_bytes(link.payload[2:4], "big")
+            row.size = min(told, len(link.payload) + wirelen - len(data))
         row.name, row.ident = _text(pdu.dataset), _text(pdu.goid)
         if pdu.reference is not None:
             row.point = (reference, ANY_POINT)
@@ -319,11 +322,12 @@ class Reference:
     def _complete(self, proto: str, half: streams.Half, data: bytes) -> bytes:
         """Give the PDU that waits what it needs; returns what is left."""
         length = modbus.length if proto == "modbus" else iec104.length
+        segment = data
         while data and half.waiting:
             need = length(half.waiting)
-            if need == 0:
+            if need == 0:  # what waited begins no PDU; the segment is read on its own
                 half.waiting = b""
-                return data
+                return segment
             known = need is not None
             # octet by octet until it is known: foreign bytes end with the octet that shows it
             more = max(0, need - len(half.waiting)) if need is not None else 1
@@ -355,7 +359,7 @@ class Reference:
             elif need is None or need > 0:
                 if not lost:
                     return streams.Left(data), first
-                if self._head_only(proto, data) and first is None:
+                if self._head_only(proto, data, need or 0) and first is None:
                     first = at
                 return streams.Left(skip=max(0, (need or 0) - len(data) - lost)), first
             elif proto == "modbus":
@@ -364,13 +368,14 @@ class Reference:
                 data = data[iec104.next_start(data) :]
         return streams.Left(), first
 
-    def _head_only(self, proto: str, data: bytes) -> bool:
+    def _head_only(self, proto: str, data: bytes, need: int) -> bool:
         """A PDU whose tail the capture does not hold; False when too little is left for a row."""
         if len(data) < (8 if proto == "modbus" else 12):
             return False
         self._emit(proto, data)
         row = self._out[-1]
         row.points = []
+        row.size = max(row.size, need)
         row.flags = (row.flags | Flag.TRUNCATED) & ~Flag.MALFORMED
         return True
 

@@ -10,6 +10,7 @@ MAX_ENTRIES = 4096
 MAX_TEXT = 255
 NAN = float("nan")
 ARRAY, STRUCTURE = 0xA1, 0xA2
+REQUIRED = {0, 1, 2, 4, 5, 6, 8, 10, 11}
 
 
 class Broken(Exception):
@@ -48,7 +49,7 @@ def element(data: bytes, at: int, fit: bool = True) -> tuple[int, bytes, int]:
     at += 2
     if size & 0x80:
         octets = size & 0x7F
-        if not 1 <= octets <= 3 or len(data) - at < octets:
+        if not 1 <= octets <= 4 or len(data) - at < octets:
             raise Broken
         size = int.from_bytes(data[at : at + octets], "big")
         at += octets
@@ -101,13 +102,17 @@ def _fields(found: Pdu, body: bytes) -> None:
     """The goosePdu's fields up to the first that is broken (annex A, IECGoosePdu)."""
     at = 0
     data: bytes | None = None
+    seen = set()
     try:
         while at < len(body):
             tag, octets, at = element(body, at)
+            if tag & 0xC0 == 0x80:
+                seen.add(tag & 0x1F)
             if tag == 0xAB:
                 data = octets
             else:
                 _field(found, tag, octets)
+        found.malformed |= not seen >= REQUIRED
     finally:
         if data is not None:
             _entries(found, data)

@@ -11,6 +11,8 @@ TABLE = {1: COIL, 2: DISCRETE, 3: HOLDING, 4: INPUT, 5: COIL, 6: HOLDING, 15: CO
 MOST = {1: 2000, 2: 2000, 3: 125, 4: 125, 15: 1968, 16: 123}
 MOST_READ_BY_23, MOST_WRITTEN_BY_23 = 125, 121
 BROADCAST_WRITES = (5, 6, 15, 16)
+FILE_RECORDS = (20, 21)
+COUNTED = (12, 17, *FILE_RECORDS)  # an octet says how many follow
 
 
 @dataclass
@@ -88,10 +90,12 @@ def _request(found: Adu, body: bytes) -> bool:
     if function in (5, 6):
         return _single(found, body)
     if function in (15, 16):
+        if len(body) >= 4:
+            address, found.count = struct.unpack_from("!HH", body)
+            found.point = _object(found, address)
         if len(body) < 5:
             return False
-        address, found.count, octets = struct.unpack_from("!HHB", body)
-        found.point = _object(found, address)
+        octets = body[4]
         need = (found.count + 7) // 8 if function == 15 else 2 * found.count
         found.values = _bits(body[5:], found.count) if function == 15 else _registers(body[5:])
         return octets == need == len(body) - 5 and 1 <= found.count <= MOST[function]
@@ -103,6 +107,8 @@ def _request(found: Adu, body: bytes) -> bool:
         if len(body) >= 2:
             found.point = _object(found, int.from_bytes(body[:2], "big"))
         return len(body) == 2
+    if function in FILE_RECORDS:
+        return len(body) >= 1 and len(body) == 1 + body[0]
     return _sub_function(found, body)
 
 
@@ -118,7 +124,7 @@ def _single(found: Adu, body: bytes) -> bool:
 
 def _mask(found: Adu, body: bytes) -> bool:
     """FC 22: address, AND mask, OR mask, the same in both directions."""
-    if len(body) >= 6:
+    if len(body) >= 2:
         found.point, found.count = _object(found, int.from_bytes(body[:2], "big")), 1
     return len(body) == 6
 
@@ -141,7 +147,7 @@ def _read_write(found: Adu, body: bytes) -> bool:
 
 
 def _sub_function(found: Adu, body: bytes) -> bool:
-    """FC 8: 16-bit sub-function. FC 43: MEI type. Others address nothing; their data are not judged."""
+    """FC 8: 16-bit sub-function. FC 43: MEI type. Others address nothing, and are not judged."""
     size = {8: 2, 43: 1}.get(found.function, 0)
     if len(body) < size:
         return False
@@ -153,11 +159,11 @@ def _sub_function(found: Adu, body: bytes) -> bool:
 def _response(found: Adu, body: bytes) -> bool:
     function = found.function
     if function in (1, 2, 3, 4, 23):
-        if not body or len(body) != 1 + body[0]:
+        if not body:
             return False
         found.count = 8 * body[0] if function in (1, 2) else body[0] // 2
         found.values = _bits(body[1:], found.count) if function in (1, 2) else _registers(body[1:])
-        return True
+        return len(body) == 1 + body[0]
     if function in (5, 6):
         return _single(found, body)
     if function in (15, 16):
@@ -167,4 +173,8 @@ def _response(found: Adu, body: bytes) -> bool:
         return len(body) == 4
     if function == 22:
         return _mask(found, body)
+    if function in COUNTED:
+        return len(body) >= 1 and len(body) == 1 + body[0]
+    if function == 24:
+        return len(body) >= 2 and len(body) == 2 + int.from_bytes(body[:2], "big")
     return _sub_function(found, body)

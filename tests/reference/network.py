@@ -60,9 +60,9 @@ def link_layer(frame: bytes, link: int) -> Link | None:
     if link in (0, 108):
         return Link(_by_version(frame[4]), frame[4:]) if len(frame) >= 5 else None
     if link == 113:
-        return Link(int.from_bytes(frame[14:16], "big"), frame[16:]) if len(frame) >= 16 else None
+        return _tagged(frame[14:], Link(0, b"")) if len(frame) >= 16 else None
     if link == 276:
-        return Link(int.from_bytes(frame[0:2], "big"), frame[20:]) if len(frame) >= 20 else None
+        return _tagged(frame[0:2] + frame[20:], Link(0, b"")) if len(frame) >= 20 else None
     return None
 
 
@@ -73,21 +73,28 @@ def _by_version(octet: int) -> int:
 def _ethernet(frame: bytes) -> Link | None:
     if len(frame) < 14:
         return None
-    found = Link(0, b"", mac_text(frame[6:12]), mac_text(frame[0:6]), ethernet=True)
-    kind = int.from_bytes(frame[12:14], "big")
-    at = 14
+    return _tagged(frame[12:], Link(0, b"", mac_text(frame[6:12]), mac_text(frame[0:6]), ethernet=True))
+
+
+def _tagged(data: bytes, found: Link) -> Link | None:
+    """Fills ``found`` from an ethertype on: tags, or a length with LLC and SNAP (RFC 1042), may follow."""
+    kind = int.from_bytes(data[0:2], "big")
+    at = 2
     tags = 0
     while kind in TAGS:
         if tags == MAX_TAGS:
             raise Broken
-        if len(frame) < at + 4:
+        if len(data) < at + 4:
             return None
-        tag, kind = struct.unpack_from("!HH", frame, at)
+        tag, kind = struct.unpack_from("!HH", data, at)
         found.vlan = tag & 0xFFF
         at += 4
         tags += 1
-    found.ethertype = kind if kind >= 0x600 else 0
-    found.payload = frame[at:]
+    if kind < 0x600:
+        snap = data[at : at + 6] == b"\xaa\xaa\x03\0\0\0" and len(data) >= at + 8
+        kind = int.from_bytes(data[at + 6 : at + 8], "big") if snap else 0
+        at += 8 if snap else 0
+    found.ethertype, found.payload = kind, data[at:]
     return found
 
 

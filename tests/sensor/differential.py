@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,28 @@ import pandas as pd
 
 from sensor.engines import open_engine
 from sensor.table import message_table
+
+NUL = re.compile(r"\\x00|\\000")
+UNPRINTABLE = re.compile(r"(?:\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}|\\[0-7]{3}|\\[abefnrtv]|[^ -~])+")
+
+
+def plain(text: str) -> str:
+    """A text as far as both engines can tell it.
+
+    For tshark it ends at its first NUL, and what is not printable comes out as its dissector likes; natively
+    all of it is there, escaped, so that nothing hides behind a NUL.
+    """
+    return UNPRINTABLE.sub("?", NUL.split(text)[0])
+
+
+def equal(first: pd.Series, second: pd.Series) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Rows that are the same, missing on both sides, or the same :func:`plain` text."""
+    alike = np.asarray((first == second).fillna(False), bool) | (first.isna() & second.isna()).to_numpy()
+    for row in np.flatnonzero(~alike):
+        mine, theirs = first.iloc[row], second.iloc[row]
+        if isinstance(mine, str) and isinstance(theirs, str):
+            alike[row] = plain(mine) == plain(theirs)
+    return alike
 
 
 def decoded(path: Path, engine: str, protocols: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -35,3 +59,18 @@ def decoded(path: Path, engine: str, protocols: Sequence[str]) -> tuple[pd.DataF
         points.append(pd.DataFrame(columns))
         before += len(rows)
     return pd.concat(messages, ignore_index=True), pd.concat(points, ignore_index=True)
+
+
+def found(path: Path, filter_: str) -> set[int]:
+    """Numbers of the frames that a display filter of tshark finds."""
+    call = ["tshark", "-r", str(path), "-Y", filter_, "-T", "fields", "-e", "frame.number"]
+    told = subprocess.run(call, capture_output=True, text=True, check=True).stdout
+    return {int(line) for line in told.split()}
+
+
+def sent_again(path: Path) -> set[int]:
+    """Frames some of whose bytes were there before.
+
+    Where such a segment brings new bytes too, tshark reads all of it again, the native engine what is new.
+    """
+    return found(path, "tcp.analysis.retransmission || tcp.analysis.out_of_order")

@@ -494,6 +494,20 @@ def test_a_stream_without_start_octets_finds_its_place() -> None:
     assert (last.frame, last.flags) == (8, 0)
 
 
+@pytest.mark.parametrize("rest", [b"\1", b"\1\1\x23", b"\0\0\0\0\0"])
+@pytest.mark.parametrize("pieces", [(12,), (9, 3), (6, 1, 5)])
+def test_octets_too_many_do_not_hide_the_next_message(rest: bytes, pieces: tuple[int, ...]) -> None:
+    """A sender whose message is longer than its length says: the next segment begins with a message again."""
+    odd = talk(502)
+    odd.client(S, READ + rest)
+    at = 0
+    for number, size in enumerate(pieces, 2):
+        odd.client(number * S, READ[at : at + size])
+        at += size
+    rows = messages(decode(odd.frames), "modbus")
+    assert [row.kind for row in rows] == [3, 3]
+
+
 def test_holes_are_bounded() -> None:
     """More holes at a time than are kept: the oldest are forgotten, the others still filled."""
     talks, frames = [], []

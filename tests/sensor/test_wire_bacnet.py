@@ -233,6 +233,17 @@ def test_segments_of_a_message() -> None:
     assert [(r.kind, r.seq, r.point, r.flags) for r in rows] == [(782, 5, "0/1/85", 0), (782, 5, "", 0)]
 
 
+def test_a_segment_that_ends_within_a_value() -> None:
+    """Segments are cut at any octet (5.2): no fault of the first, and one of a message that is alone."""
+    body = b.tag(0, b.oid(0, 1)) + b.wrap(1, b.tag(2, b"\x55"), b.wrap(4, b.real(2.0)))
+    for size in range(8, len(body)):
+        for head, flags in ((bytes([0x3C, 5, 0, 4, 14]), {0}), (bytes([0x30, 5, 14]), {0, Flag.MALFORMED})):
+            (row,) = rows_of((1, b.unicast(head + body[:size])))
+            assert (row.kind, row.point[:3]) == (782, "0/1")
+            assert row.flags in flags
+    assert row.flags == Flag.MALFORMED
+
+
 @pytest.mark.parametrize("case", SERVICES, ids=lambda case: case[0][:4].hex())
 def test_every_cut(case: tuple[bytes, str]) -> None:
     """Headers that end early are malformed, as are tags; lengths that lie are."""

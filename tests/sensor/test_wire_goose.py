@@ -18,6 +18,20 @@ GROUP, IED = "01:0c:cd:01:00:01", "00:0c:29:00:00:07"
 REF, SET, GOID = "IED7LD0/LLN0$GO$gcb1", "IED7LD0/LLN0$ds", "trip"
 T_NS = 1_700_000_000_500_000_000
 NAN = math.nan
+FIELDS_OF_A_PDU = (
+    (0x80, REF.encode()),
+    (0x81, b"\x07\xd0"),
+    (0x82, SET.encode()),
+    (0x83, GOID.encode()),
+    (0x84, bytes(8)),
+    (0x85, b"\5"),
+    (0x86, b"\0"),
+    (0x87, b"\0"),
+    (0x88, b"\1"),
+    (0x89, b"\0"),
+    (0x8A, b"\1"),
+    (0xAB, b"\x83\1\1"),
+)
 
 
 def pdu(*entries: bytes, sq: int = 0, st_num: int = 5, **more: object) -> bytes:
@@ -153,20 +167,31 @@ def test_absent_fields_are_absent() -> None:
     row = one(frame(f.ber(0x61, b"")))
     assert (row.kind, row.cause, row.point, row.count, row.seq, row.state, row.aux) == (-1,) * 7
     assert math.isnan(row.value)
-    assert (row.name, row.ident, row.flags) == ("", "", 0)
+    assert (row.name, row.ident, row.flags) == ("", "", Flag.MALFORMED)
+
+
+@pytest.mark.parametrize("missing", range(12))
+def test_fields_that_a_pdu_must_have(missing: int) -> None:
+    """All but goID, simulation and ndsCom (IEC 61850-8-1:2011 annex A)."""
+    fields = [f.ber(tag, contents) for tag, contents in FIELDS_OF_A_PDU]
+    row = one(frame(f.ber(0x61, b"".join(fields[:missing] + fields[missing + 1 :]))))
+    assert row.flags == (0 if missing in (3, 7, 9) else Flag.MALFORMED)
+    assert row.count == (-1 if missing == 10 else 1)
 
 
 def test_long_form_lengths() -> None:
-    """Lengths of 1, 2 and 3 octets are read, longer and indefinite ones refused."""
+    """Lengths of 1 to 4 octets are read, longer and indefinite ones refused."""
     text = b"R" * 200
+    others = b"".join(f.ber(tag, contents) for tag, contents in FIELDS_OF_A_PDU if tag not in (0x80, 0x8A))
     for form, flags in (
         (b"\x81\xc8", 0),
         (b"\x82\x00\xc8", 0),
         (b"\x83\x00\x00\xc8", 0),
-        (b"\x84\x00\x00\x00\xc8", Flag.MALFORMED),
+        (b"\x84\x00\x00\x00\xc8", 0),
+        (b"\x85\x00\x00\x00\x00\xc8", Flag.MALFORMED),
         (b"\x80", Flag.MALFORMED),
     ):
-        row = one(frame(f.ber(0x61, b"\x8a\x01\x03" + b"\x80" + form + text)))
+        row = one(frame(f.ber(0x61, b"\x8a\x01\x03" + b"\x80" + form + text + others)))
         assert row.flags == flags
         assert row.point == ((text.decode(), ANY_POINT) if not flags else -1)
         assert row.count == 3
@@ -205,6 +230,7 @@ def test_snap_length_at_every_octet() -> None:
         for row in decode(shots([(1, whole)], snaplen)):
             if row.proto == "goose":
                 assert row.flags == Flag.TRUNCATED
+                assert row.size in (0, len(whole) - 18), "what was sent, not what was captured"
                 assert (row.count >= 0) >= (last >= 0), "a longer capture never tells less"
                 last = row.count
     assert last == 2

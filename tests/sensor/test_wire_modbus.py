@@ -117,6 +117,7 @@ MALFORMED_REQUESTS = [
     f.mb_read_write(0, 0, 0, [1]), f.mb_read_write(0, 126, 0, [1]), f.mb_read_write(0, 1, 0, []),
     b"\x17\x00\x03\x00\x01", b"\x18\x00", b"\x18\x00\x01\x02", b"\x08\x00", b"\x2b", b"\x83\x02",
     f.mb_write_registers(0, [1] * 124),
+    b"\x14\x08\x06\x00\x04\x00\x01\x00\x02", b"\x15\x09\x06\x00\x04\x00\x07\x00\x01\x06", b"\x14",
 ]  # fmt: skip
 
 
@@ -138,7 +139,12 @@ def test_largest_legal_request(pdu: bytes) -> None:
     assert not row.flags & BAD
 
 
-@pytest.mark.parametrize("pdu", [b"\x83", b"\x83\x02\x00", b"\x03\x04\x00\x01", b"\x01", b"\x0f\x00\x00\x00"])
+@pytest.mark.parametrize(
+    "pdu",
+    [b"\x83", b"\x83\x02\x00", b"\x03\x04\x00\x01", b"\x01", b"\x0f\x00\x00\x00", b"\x0c\x02\x12", b"\x11",
+     b"\x11\x01\x00\x00", b"\x14\x03\x00", b"\x15\x01", b"\x18\x00", b"\x18\x00\x02\x00"],
+    ids=lambda pdu: pdu.hex(),
+)  # fmt: skip
 def test_malformed_response(pdu: bytes) -> None:
     _, row = talk_rows((0, f.mb_read(pdu[0] & 0x7F, 0, 2)), (1, pdu))
     assert row.flags & BAD

@@ -44,6 +44,22 @@ def test_llc_is_type_zero() -> None:
     assert (row.proto, row.kind, row.role) == ("ethernet", 0, PEER)
 
 
+def test_an_ethertype_behind_snap() -> None:
+    """RFC 1042: a length, LLC AA AA 03, the organisation 0, then what Ethernet II has in front."""
+    packet = f.ipv4(A, B, 17, UDP)
+    for head, proto in ((b"\xaa\xaa\x03\0\0\0", "udp"), (b"\xaa\xaa\x03\0\0\x0c", "ethernet")):
+        llc = head + b"\x08\0" + packet
+        for vlans in ((), (7,)):
+            (row,) = decode([(1, f.eth(f.lab_mac(B), f.lab_mac(A), len(llc), llc, vlans))])
+            assert row.proto == proto
+
+
+@pytest.mark.parametrize(("link", "head"), [(113, bytes(14) + b"\x81\0"), (276, b"\x81\0" + bytes(18))])
+def test_tags_behind_a_cooked_header(link: int, head: bytes) -> None:
+    (row,) = decode([Shot(1, head + b"\x20\x07\x08\0" + f.ipv4(A, B, 17, UDP), link=link)])
+    assert (row.proto, row.src, row.dst) == ("udp", A, B)
+
+
 @pytest.mark.parametrize("link", [12, 14, 101, 228, 229])
 @pytest.mark.parametrize("ends", [(A, B), (A6, B6)])
 def test_raw_ip(link: int, ends: tuple[str, str]) -> None:

@@ -131,6 +131,7 @@ REQUESTS = [
     (11, ITEM + ber(0xA0, ber(0x30, ber(0xA0, ITEM)) * 3), 3, NAME),
     (12, ITEM, -1, NAME),
     (13, ber(0x80, b"\0") + ber(0xA1, ber(0x80, b"ds")), -1, "ds"),
+    (13, ber(0x80, b"\2") + ber(0x82, b"dom"), -1, "dom"),
     (26, ber(0x80, b"dom"), -1, "dom"),
     (44, ber(0x80, b"prog"), -1, "prog"),
     (72, ber(0xA0, ber(0x19, b"/COMTRADE/1.dat")), -1, "/COMTRADE/1.dat"),
