@@ -17,12 +17,16 @@ Every difference that may remain is named here, with who is right; anything else
   that only who said it to whom is compared.
 - MALFORMED on tshark's side alone: types of ASDU that the standard reserves (22 to 29, 41 to 44, … and the
   private ones from 128 on), whose elements it takes for something; and what follows the last message in a
-  segment. The elements of types 17 to 20 and 38 to 40 it shows as octets, and of 113 after the first object.
+  segment. The elements of types 17 to 20 and 38 to 40 it shows as octets, and of 113 after the first object. A
+  clock set to a time that there is not (a month 0) has a value of tshark's only; from one that
+  is marked as summer time it takes an hour, natively it is left to the reader.
 - Points of Modbus functions 15 and 23, which tshark shows as octets, and of responses that it joins with
   another request. An exception with the code 0 is none for tshark.
 - Doubles in GOOSE data sets, which tshark shows as octets.
 - A Modbus ADU of which the first segment holds less than 8 bytes: tshark takes that segment for no Modbus and
   never sees the message. Native is right.
+- A message behind octets that are left over in the segment before: tshark joins them with it and sees none.
+  Native is right: a segment begins with a message.
 - A segment that repeats bytes and brings new ones: tshark reads all of it again, the native engine what is
   new. Native is right.
 """
@@ -45,7 +49,7 @@ from grid_profiles.vocabulary import TIME_TAG, Flag
 from sensor.engines import open_engine
 from sensor.table import message_table
 from sensor.track.state import GOOSE, IEC104, MODBUS
-from sensor.wire.iec104 import ELEMENT_SIZE
+from sensor.wire.iec104 import CLOCK, ELEMENT_SIZE
 from tests.sensor.differential import equal, sent_again
 
 pytestmark = [pytest.mark.tshark, pytest.mark.skipif(not shutil.which("tshark"), reason="no tshark here")]
@@ -115,9 +119,10 @@ def waiting_frames(native: pd.DataFrame, tshark: pd.DataFrame, path: Path) -> se
     gaps = native["bits"] & int(Flag.GAP | Flag.RETRANSMITTED) != 0
     joined = set(native["frame"][native["bits"] & int(Flag.REASSEMBLED) != 0])
     again = sent_again(path) if differing else set()
+    odd = min(behind(path, native) if differing else (), default=1 << 62)
     for frame in differing - again:
         assert mine[frame] > theirs[frame], f"only tshark has a message in frame {frame}"
-        explained = frame in joined or gaps[native["frame"] <= frame].any()
+        explained = frame in joined or odd < frame or gaps[native["frame"] <= frame].any()
         assert explained, f"frame {frame}: no byte was missing before it"
     return differing
 
@@ -134,8 +139,8 @@ def test_native_and_tshark_give_the_same_rows(path: Path) -> None:
     bad = (native["bits"] & int(Flag.MALFORMED) != 0).to_numpy()
     for column in set(native.columns) - NOT_TABLE - {"bits"}:
         wrong = ~same(native[column], tshark[column]) & ~(bad & (column not in ENVELOPE))
-        wrong &= ~((column == "value") & undecoded(native))
-        wrong &= ~((column == "cause") & no_exception(native))
+        wrong &= ~((column == "value") & (undecoded(native) | in_summer(native, tshark)))
+        wrong &= ~((column in ("cause", "count")) & no_exception(native))
         assert not wrong.any(), difference(column, native, tshark, wrong)
     check_flags(native, tshark, behind(path, native) if bad_only_there(native, tshark).any() else set())
     check_pairing(native, tshark)
@@ -153,15 +158,26 @@ def test_native_and_tshark_give_the_same_rows(path: Path) -> None:
 
 
 def undecoded(native: pd.DataFrame) -> Any:
-    """ASDUs of types that the standard reserves, or whose elements tshark 4.0 shows as octets."""
+    """Messages whose ``value`` tshark does not have.
+
+    ASDUs of types that the standard reserves, or whose elements tshark 4.0 shows as octets, and clocks set to
+    a time that there is not.
+    """
     iec104 = native["protocol"] == "iec104"
     reserved = native["kind"].isin([kind for kind in range(1, 256) if ELEMENT_SIZE[kind] < 0])
-    return (iec104 & (reserved | native["kind"].isin(OCTETS_ONLY))).to_numpy()
+    no_time = (native["kind"] == CLOCK) & native["value"].isna()
+    return (iec104 & (reserved | no_time | native["kind"].isin(OCTETS_ONLY))).to_numpy()
+
+
+def in_summer(native: pd.DataFrame, tshark: pd.DataFrame) -> Any:
+    """Clocks set to a summer time, from which tshark takes an hour."""
+    clock = (native["protocol"] == "iec104") & (native["kind"] == CLOCK)
+    return clock.to_numpy() & np.isclose(native["value"] - tshark["value"], 3600.0, atol=1e-3)
 
 
 def no_exception(native: pd.DataFrame) -> Any:
     """Exception responses of Modbus with the code 0, which there is not."""
-    return ((native["protocol"] == "modbus") & (native["cause"] == 0)).to_numpy()
+    return ((native["protocol"] == "modbus") & (native["cause"] == 0).fillna(False)).to_numpy(bool)
 
 
 def unlike_points(native: pd.DataFrame, tshark: pd.DataFrame) -> Any:
