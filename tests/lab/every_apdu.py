@@ -1,4 +1,4 @@
-"""Every function, type and entry of Modbus, IEC 60870-5-104 and GOOSE once: what one capture never has together."""
+"""Every function, type and entry of Modbus, IEC 60870-5-104 and GOOSE: what no capture has together."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def modbus_frames() -> list[f.Stamped]:
 
 
 def iec104_frames() -> list[f.Stamped]:
-    """All types with one and several objects in both structures, all causes, control functions, full APDUs."""
+    """All types with one and several objects in both structures, all causes, control functions."""
     random = Random(104)
     talk = f.Talk(MASTER, STATION, 2404)
     talk.open(0)

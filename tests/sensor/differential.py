@@ -74,3 +74,14 @@ def sent_again(path: Path) -> set[int]:
     Where such a segment brings new bytes too, tshark reads all of it again, the native engine what is new.
     """
     return found(path, "tcp.analysis.retransmission || tcp.analysis.out_of_order")
+
+
+def taken_for_another(path: Path, protocol: str) -> set[int]:
+    """Frames with TCP data that tshark reads as something other than ``protocol``, for their other port."""
+    call = ["tshark", "-r", str(path), "-Y", f"tcp.len > 0 && !{protocol}", "-T", "fields"]
+    call += ["-e", "frame.number", "-e", "frame.protocols"]
+    told = subprocess.run(call, capture_output=True, text=True, check=True).stdout.split()
+    above = [
+        (int(frame), names.rpartition(":tcp")[2]) for frame, names in zip(*[iter(told)] * 2, strict=True)
+    ]
+    return {frame for frame, names in above if names not in ("", ":data")}

@@ -13,13 +13,13 @@ Every difference that may remain is named here, with who is right; anything else
 - Time tags of IEC 60870-5-104 are points only natively; ``test_differential_values`` compares them.
 - A frame of a connection whose bytes went missing: tshark goes on waiting for them, the native engine
   starts again with the next message. Native is right: so does the device after a reconnect.
-- A message that the native engine calls MALFORMED: tshark loses its place in it or reads on behind it, so
+- A message that the capture cut, or that the native engine calls MALFORMED: tshark loses its place in it or reads on behind it, so
   that only who said it to whom is compared.
 - MALFORMED on tshark's side alone: types of ASDU that the standard reserves (22 to 29, 41 to 44, … and the
   private ones from 128 on), whose elements it takes for something; and what follows the last message in a
-  segment. The elements of types 17 to 20 and 38 to 40 it shows as octets, and of 113 after the first object. A
-  clock set to a time that there is not (a month 0) has a value of tshark's only; from one that
-  is marked as summer time it takes an hour, natively it is left to the reader.
+  segment. The elements of types 17 to 20 and 38 to 40 it shows as octets, and of 113 after the first object.
+- A clock set to a time that there is not (a month 0) has a value of tshark's only; from one that is marked as
+  summer time it takes an hour, natively it is left to the reader.
 - Points of Modbus functions 15 and 23, which tshark shows as octets, and of responses that it joins with
   another request. An exception with the code 0 is none for tshark.
 - Doubles in GOOSE data sets, which tshark shows as octets.
@@ -59,6 +59,7 @@ STATEFUL = Flag.RETRANSMITTED | Flag.GAP | Flag.MIDSTREAM | Flag.REASSEMBLED | F
 STATEFUL |= Flag.CONFLICT | Flag.LATE
 COMPARED = [name for name in Flag if name not in STATEFUL and name is not Flag.MALFORMED]
 MASK = int(np.bitwise_or.reduce([int(flag) for flag in COMPARED]))
+BAD = int(Flag.MALFORMED | Flag.TRUNCATED)
 NOT_TABLE = {"flags", "state", "point"}
 ENVELOPE = {"frame", "time", "ts", "protocol", "src", "dst", "client", "server", "role", "port", "vlan"}
 FLOATING_POINT = 0x87
@@ -120,6 +121,7 @@ def waiting_frames(native: pd.DataFrame, tshark: pd.DataFrame, path: Path) -> se
     joined = set(native["frame"][native["bits"] & int(Flag.REASSEMBLED) != 0])
     again = sent_again(path) if differing else set()
     odd = min(behind(path, native) if differing else (), default=1 << 62)
+    again |= set(tshark["frame"][tshark["bits"] & int(Flag.TRUNCATED) != 0])
     for frame in differing - again:
         assert mine[frame] > theirs[frame], f"only tshark has a message in frame {frame}"
         explained = frame in joined or odd < frame or gaps[native["frame"] <= frame].any()
@@ -136,7 +138,7 @@ def test_native_and_tshark_give_the_same_rows(path: Path) -> None:
         for table in (native, tshark, native_points, tshark_points)
     )
     assert len(native) == len(tshark)
-    bad = (native["bits"] & int(Flag.MALFORMED) != 0).to_numpy()
+    bad = (native["bits"] & BAD != 0).to_numpy()
     for column in set(native.columns) - NOT_TABLE - {"bits"}:
         wrong = ~same(native[column], tshark[column]) & ~(bad & (column not in ENVELOPE))
         wrong &= ~((column == "value") & (undecoded(native) | in_summer(native, tshark)))
@@ -232,7 +234,7 @@ def check_pairing(native: pd.DataFrame, tshark: pd.DataFrame) -> None:
     answers = (native["protocol"] == "modbus") & (native["role"] == "server")
     for column in ("state", "point"):
         wrong = ~same(native[column], tshark[column])
-        bad = (native["bits"] & int(Flag.MALFORMED) != 0).to_numpy()
+        bad = (native["bits"] & BAD != 0).to_numpy()
         assert not (wrong & ~answers & ~bad).any(), difference(
             column, native, tshark, wrong & ~answers & ~bad
         )

@@ -17,6 +17,8 @@ Every difference that may remain is named here, with who is right; anything else
   value of g43v1 and g43v3 it loses its place.
 - Fragments whose transport sequence passes 63: tshark 4.0 does not put them together, and mixes what is left
   of them with what the same two hosts say later. Native is right (the number goes from 63 to 0).
+- A connection whose opening was not seen and whose client has the port of another protocol (1080, SOCKS):
+  tshark reads it as that one. Native is right: 20000 is DNP3's.
 - Segments out of order: tshark waits for the missing one, natively a wrong sequence number ends the fragment
   (clause 8.3).
 """
@@ -36,7 +38,7 @@ import pytest
 from grid_profiles.vocabulary import Flag
 from tests.lab import dnp3_frames as d
 from tests.lab import frames as f
-from tests.sensor.differential import decoded
+from tests.sensor.differential import decoded, taken_for_another
 from tests.sensor.test_differential import MASK, STATEFUL, corpus, difference, same
 from tests.sensor.test_wire_dnp3 import T48, VALUES, fragment
 
@@ -111,6 +113,9 @@ def test_native_and_tshark_give_the_same_rows(path: Path | None, tmp_path: Path)
     (native, native_points), (tshark, tshark_points) = (
         decoded(path, engine, ["dnp3"]) for engine in ("native", "tshark")
     )
+    if Counter(native["frame"]) != Counter(tshark["frame"]):
+        other = taken_for_another(path, "dnp3")
+        native, native_points = (t[~t["frame"].isin(other)] for t in (native, native_points))
     lost = (native["kind"] < 0) | (native["size"] < 10)
     assert (native["bits"][lost] & BAD != 0).all()
     mine, theirs = Counter(native["frame"][~lost]), Counter(tshark["frame"])

@@ -41,7 +41,7 @@ def test_every_message(protocol: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", OVER_TCP)
 def test_from_the_middle_on(protocol: str, tmp_path: Path) -> None:
-    """Without the opening of the connection, of the association, and without the first half of what was said."""
+    """Without the opening of the connection, of the association, and the first half of what was said."""
     make, compare = MADE[protocol]
     frames = make()
     write_pcap(tmp_path / "late.pcap", frames[len(frames) // 2 :])
