@@ -68,6 +68,17 @@ def found(path: Path, filter_: str) -> set[int]:
     return {int(line) for line in told.split()}
 
 
+def lossy_streams(path: Path) -> set[int]:
+    """Numbers of the TCP connections of which the capture lacks bytes, or has them twice or out of order.
+
+    tshark waits for what is missing and joins what came twice in its own way.
+    """
+    asked = "tcp.analysis.lost_segment || tcp.analysis.retransmission || tcp.analysis.out_of_order"
+    call = ["tshark", "-r", str(path), "-Y", asked, "-T", "fields", "-e", "tcp.stream"]
+    told = subprocess.run(call, capture_output=True, text=True, check=True).stdout
+    return {int(line) for line in told.split()}
+
+
 def sent_again(path: Path) -> set[int]:
     """Frames some of whose bytes were there before.
 

@@ -2,7 +2,7 @@
 
 Every difference that may remain is named here, with who is right; anything else fails the test.
 
-- ``state``/``point`` of a Modbus response: tshark joins a response with the *last* request of its
+- ``state``/``point`` of a Modbus response (a request sent again joins nothing natively): tshark joins a response with the *last* request of its
   transaction (a repeated request counts), joins neither exception responses nor functions without an
   address, and gives no address for the answer to some (FC 24). The native engine joins all of them, with
   the first request seen. Native is right.
@@ -13,8 +13,8 @@ Every difference that may remain is named here, with who is right; anything else
 - Time tags of IEC 60870-5-104 are points only natively; ``test_differential_values`` compares them.
 - A frame of a connection whose bytes went missing: tshark goes on waiting for them, the native engine
   starts again with the next message. Native is right: so does the device after a reconnect.
-- A message that the capture cut, or that the native engine calls MALFORMED: tshark loses its place in it or reads on behind it, so
-  that only who said it to whom is compared.
+- A message that the capture cut, or that the native engine calls MALFORMED: tshark loses its place in it or
+  reads on behind it, so that only who said it to whom is compared.
 - MALFORMED on tshark's side alone: types of ASDU that the standard reserves (22 to 29, 41 to 44, … and the
   private ones from 128 on), whose elements it takes for something; and what follows the last message in a
   segment. The elements of types 17 to 20 and 38 to 40 it shows as octets, and of 113 after the first object.
@@ -241,7 +241,8 @@ def check_pairing(native: pd.DataFrame, tshark: pd.DataFrame) -> None:
         unjoined = tshark["state"].isna() & native["state"].notna()
         earlier = (native["state"] < tshark["state"]).fillna(False).astype(bool)
         nameless = (tshark["point"] == "") & (native["point"] != "")
-        unexplained = wrong & ~bad & ~unjoined & ~earlier & ~(nameless & (column == "point"))
+        repeated = tshark["state"].isin(native["frame"][native["bits"] & int(Flag.RETRANSMITTED) != 0])
+        unexplained = wrong & ~bad & ~repeated & ~unjoined & ~earlier & ~(nameless & (column == "point"))
         assert not unexplained.any(), difference(column, native, tshark, unexplained)
 
 

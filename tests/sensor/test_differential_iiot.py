@@ -5,6 +5,7 @@ Every difference that may remain is named here, with who is right; anything else
 - MALFORMED: the native engine holds lengths, reserved bits and limits of the standards against every message;
   tshark marks only what it cannot dissect. Native is stricter.
 - RETRANSMITTED, GAP, MIDSTREAM, REASSEMBLED: state of a TCP connection, which only the native engine keeps.
+- Connections of which the capture lacks bytes: tshark has no row for what it waits for. Native is right.
 - A message of more than 16 KiB: the native engine reads its head, and its row stands where the head was
   complete; tshark's row stands where the message ends. The value of such a message is only tshark's.
 - MQTT: a topic alias holds for one direction (5.0, 3.3.2.3.4), for tshark in both. Without CONNECT the native
@@ -42,6 +43,7 @@ from sensor.table import message_table
 from sensor.track.streams import SLOT
 from tests.fuzz.iiot import bacnet_frames, coap_frames, mqtt_frames, opcua_frames
 from tests.lab.frames import Stamped, write_pcap
+from tests.sensor.differential import lossy_streams
 from tests.sensor.test_differential import MASK, corpus, same
 
 pytestmark = [pytest.mark.tshark, pytest.mark.skipif(not shutil.which("tshark"), reason="no tshark here")]
@@ -135,7 +137,11 @@ def told(column: str, native: pd.DataFrame, tshark: pd.DataFrame, wrong: Any) ->
 
 def compare(path: Path) -> int:
     """Number of messages, all of them equal but for what is named above."""
-    (native, native_points), (tshark, tshark_points) = decoded(path, "native"), decoded(path, "tshark")
+    tables = [*decoded(path, "native"), *decoded(path, "tshark")]
+    if len(tables[0]) != len(tables[2]):
+        lossy = lossy_streams(path)
+        tables = [table[~table["stream"].isin(lossy)].reset_index(drop=True) for table in tables]
+    native, native_points, tshark, tshark_points = tables
     check(native, tshark)
     check_flags(native, tshark)
     check(
