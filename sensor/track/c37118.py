@@ -28,6 +28,7 @@ from sensor.wire.c37118 import (
     HEADER,
     SYNC,
     next_pmu,
+    next_pmu3,
     number,
     parse_c37118,
     pmu_shape,
@@ -76,7 +77,7 @@ def emit_c37118(memory: Any, names: Any, buf: Any, at: int, end: int) -> None:
     if kind == CONFIG1 or kind == CONFIG2:
         _configuration(memory, names, buf, at + HEADER, end - 2, row)
     elif kind == CONFIG3 and end - at >= HEADER + 10:
-        row.count = be16(buf, at + HEADER + 6)
+        _configuration3(memory, names, buf, at + HEADER, end - 2, row)
     elif kind == DATA:
         _data(memory, buf, at + HEADER, end - 2, row)
 
@@ -116,7 +117,7 @@ def _status(buf: Any, at: int, row: Any) -> None:
 
 @kernel
 def _configuration(memory: Any, names: Any, buf: Any, at: int, end: int, row: Any) -> None:
-    """Read a configuration; one of type 2 is kept, since it says what data frames carry."""
+    """Read a configuration 1 or 2; the second is kept, since it says what data frames carry."""
     if end - at < 8:
         row.flags |= np.uint32(_MALFORMED)
         return
@@ -136,9 +137,38 @@ def _configuration(memory: Any, names: Any, buf: Any, at: int, end: int, row: An
             return
         if keep and i < PMUS:
             entry.shapes[i] = shape
+    _settle(entry, keep, buf, at, end, row)
+
+
+@kernel
+def _configuration3(memory: Any, names: Any, buf: Any, at: int, end: int, row: Any) -> None:
+    """Read a configuration 3 and keep it; of one in several frames (CONT_IDX) only the number of PMUs."""
+    row.count = be16(buf, at + 6)
+    if be16(buf, at) != 0:
+        return
+    at += 8
+    keep = not row.flags & np.uint32(_RETRANSMITTED)
+    entry = memory.pmus[row.conv % PMU_STREAMS]
+    for i in range(row.count):
+        shape, at, name, octets = next_pmu3(buf, at, end - 2)
+        if shape < 0:
+            row.flags |= np.uint32(_MALFORMED)
+            if keep and entry.conv == row.conv:
+                entry.count = 0
+            return
+        if i == 0 and octets > 0:
+            row.name = intern(names.texts, buf, name, octets)
+        if keep and i < PMUS:
+            entry.shapes[i] = shape
+    _settle(entry, keep, buf, at, end, row)
+
+
+@kernel
+def _settle(entry: Any, keep: bool, buf: Any, at: int, end: int, row: Any) -> None:
+    """What stands behind the last PMU: the rate."""
     if keep:
         entry.conv = row.conv
-        entry.count = count if count <= PMUS else 0
+        entry.count = row.count if row.count <= PMUS else 0
     if end - at != 2:
         row.flags |= np.uint32(_MALFORMED)
     row.aux = max(signed(be16(buf, at), np.int64(16)), -1)

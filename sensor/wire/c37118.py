@@ -37,6 +37,10 @@ SYNC: Final = 0xAA
 DATA, HEADER_TEXT, CONFIG1, CONFIG2, COMMAND, CONFIG3 = range(6)
 KIND_COMMAND: Final = 1024
 PMU_BLOCK: Final = 30  # of a configuration without names and units
+PMU_BLOCK3: Final = 26
+"""Octets from IDCODE to DGNMR in a configuration 3."""
+PMU_TAIL3: Final = 25
+"""Octets from PMU_LAT to CFGCNT."""
 
 _MALFORMED = int(Flag.MALFORMED)
 
@@ -121,6 +125,35 @@ def next_pmu(buf: Any, at: int, end: int) -> tuple[int, int]:
         return np.int64(-1), end
     form = be16(buf, at + 18) & 15
     return (form << 48) | (phasors << 32) | (analogs << 16) | digitals, at + size
+
+
+@kernel
+def next_pmu3(buf: Any, at: int, end: int) -> tuple[int, int, int, int]:
+    """One PMU of a configuration 3 (6.4, table 10), whose names have their lengths in front.
+
+    Returns
+    -------
+    (int, int, int, int)
+        Shape as :func:`next_pmu` gives it, offset of the next PMU, offset and octets of the station's name.
+    """
+    nothing = np.int64(-1)
+    if end <= at:
+        return nothing, end, end, np.int64(0)
+    name, octets = at + 1, np.int64(buf[at])
+    at = name + octets
+    if end - at < PMU_BLOCK3:
+        return nothing, end, end, np.int64(0)
+    phasors, analogs, digitals = be16(buf, at + 20), be16(buf, at + 22), be16(buf, at + 24)
+    form = be16(buf, at + 18) & 15
+    at += PMU_BLOCK3
+    for _ in range(phasors + analogs + 16 * digitals):
+        if at >= end:
+            return nothing, end, end, np.int64(0)
+        at += 1 + np.int64(buf[at])
+    at += 12 * phasors + 8 * analogs + 4 * digitals + PMU_TAIL3
+    if at > end:
+        return nothing, end, end, np.int64(0)
+    return (form << 48) | (phasors << 32) | (analogs << 16) | digitals, at, name, octets
 
 
 @kernel

@@ -34,6 +34,7 @@ def c37118_frames() -> list[f.Stamped]:
         c.config(pmus[:1], kind=2),
         c.frame(1, b"hello"),
         c.frame(5, bytes(40)),
+        c.config3([c.pmu3(14, 2, 1, 1), c.pmu3(0, 1, 2, 0, "B", 8)]),
         data,
     ):
         talk.server(8, answer)

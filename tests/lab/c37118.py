@@ -44,6 +44,23 @@ def config(
     )
 
 
+def pmu3(
+    form: int, phasors: int, analogs: int, digitals: int, name: str = "STATION A", ident: int = 7
+) -> bytes:
+    """A PMU's part of a configuration 3: names with their lengths in front."""
+    names = "".join(f"{chr(3)}c{number:02d}" for number in range(phasors + analogs + 16 * digitals)).encode()
+    head = bytes([len(name)]) + name.encode() + struct.pack("!H", ident) + bytes(16)
+    head += struct.pack("!HHHH", form, phasors, analogs, digitals) + names
+    scales = bytes(12 * phasors + 8 * analogs + 4 * digitals)
+    return head + scales + struct.pack("!fffcffHH", 48.1, 11.5, 500.0, b"M", 20.0, 0.0, 1, 3)
+
+
+def config3(pmus: Sequence[bytes], rate: int = 50, more: int = 0, **options: int) -> bytes:
+    """Configuration 3; ``more`` is its CONT_IDX, 0 when it is in one frame."""
+    head = struct.pack("!HIH", more, 1_000_000, len(pmus))
+    return frame(5, head + b"".join(pmus) + struct.pack("!h", rate), **options)
+
+
 def command(code: int, more: bytes = b"", **options: int) -> bytes:
     """A command; ``more`` is an extended frame's data."""
     return frame(4, struct.pack("!H", code) + more, **options)

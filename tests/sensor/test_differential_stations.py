@@ -8,6 +8,8 @@ Every difference that may remain is named here, with who is right; anything else
   station's name only in configuration 3, the native engine in 1 and 2 too. ``value`` of an analog channel:
   tshark shows its name instead, so that only the native engine has the number; of a frequency: tshark prints
   six digits. Native is right.
+- C37.118 points of the second PMU and channel on: tshark's fields do not tell which of several they belong to.
+  ``aux`` of a stream of less than one frame a second is missing natively.
 - MMS and S7comm ``state``, and ``point`` of a response: only the native engine joins a response with its
   request, and gives it the request's point. Native knows more.
 - MMS ``value`` and points, the first number of each variable that is written, reported or read alone:
@@ -27,6 +29,7 @@ Every difference that may remain is named here, with who is right; anything else
 - A segment that repeats bytes and brings new ones: tshark reads all of it again, the native engine what is
   new; what is joined with it tshark may miss. Native is right.
 - Messages that the capture cut: natively what is there of them, tshark has other parts of it or none.
+- COTP ``name`` and ``ident``: of a TSAP without octets tshark says that it cannot show it.
 - COTP: a frame that holds a message and another data unit (an acknowledgement, a first segment) has a row for
   that unit only natively; S7comm-plus is a kind of its own natively. Native knows more.
 """
@@ -75,6 +78,10 @@ TEXTS = ("name", "ident")
 REPORT = 768
 DATA = 0
 DT = 15
+S7COMM_PLUS = 114
+ANALOG = 4
+WHOSE = 0xFFFF00FF
+"""Of a point of C37.118 the ID code and what was measured: without the PMU's and the channel's number."""
 MIDDLE = int(Flag.MIDSTREAM)
 REPEATED = int(Flag.RETRANSMITTED | Flag.GAP | Flag.LATE | Flag.CONFLICT)
 
@@ -183,7 +190,11 @@ def test_native_and_tshark_give_the_same_rows(path: Path) -> None:
         elif column == "cause":
             wrong &= ~unread
         elif column in ("seq", "aux"):
-            wrong &= ~reports
+            slow = (native["protocol"] == "c37118") & native["aux"].isna() & (tshark["aux"] < 0)
+            plus = (native["protocol"] == "cotp") & (native["kind"] == S7COMM_PLUS)
+            wrong &= ~reports & ~((slow | plus) & (column == "aux"))
+        elif column == "kind":
+            wrong &= ~((native["kind"] == S7COMM_PLUS) & (tshark["kind"] == DT))
         elif column == "size":
             wrong &= ~shared
         wrong &= ~cut | (column in ("ts", "conversation", "role"))
@@ -191,10 +202,17 @@ def test_native_and_tshark_give_the_same_rows(path: Path) -> None:
     for column in TEXTS:
         wrong = ~same(native[column], tshark[column])
         wrong &= ~((native["protocol"] == "c37118") & (tshark[column] == "")) & ~reports & ~cut
+        wrong &= ~((native[column] == "") & (tshark[column] == "<unsupported TSAP length>"))
         assert not wrong.any(), told(column, native, tshark, wrong)
     flags = (native["bits"] & MASK) != (tshark["bits"] & MASK)
     assert not flags.any(), told("flags", native, tshark, flags)
     assert len(native_points) == len(tshark_points)
     for column in native_points.columns:
+        if column == "point":
+            native_points, tshark_points = (
+                t.assign(point=t["point"] & WHOSE) for t in (native_points, tshark_points)
+            )
         wrong = ~same(native_points[column], tshark_points[column])
+        if column == "value":
+            wrong &= ~((native_points["kind"] == ANALOG) & tshark_points["value"].isna())
         assert not wrong.any(), told(column, native_points, tshark_points, wrong)

@@ -64,6 +64,21 @@ def test_integers_and_several_pmus() -> None:
     assert math.isnan(row.value)
 
 
+def test_configuration_3() -> None:
+    """Names with lengths of their own; kept as a configuration 2 is; of one in several frames only the count."""
+    pmus = [c.pmu3(0, 1, 2, 0, "NORTH"), c.pmu3(FLOATS, 0, 0, 2, "", 8)]
+    body = c.block(0, 1, -20, 150, [3, -4]) + c.block(FLOATS, 0, 49.5, 1.0, (), 2, 0x8000)
+    told, row = talk_rows((1, c.config3(pmus, 25)), (1, c.frame(0, body)))
+    assert (told.kind, told.count, told.aux, told.name, told.flags) == (5, 2, 25, "NORTH", 0)
+    assert [p.value for p in row.points] == [-20, 1.5, 3, -4, 49.5, 1.0]
+    part, row = talk_rows((1, c.config3(pmus, more=1)), (1, c.frame(0, body)))
+    assert (part.count, part.aux, part.name, row.points) == (2, -1, "", [])
+    whole = b"".join(pmus)
+    for size in range(len(whole)):
+        broken, row = talk_rows((1, c.config3([whole[:size], b""])), (1, c.frame(0, body)))
+        assert (broken.flags, row.points) == (Flag.MALFORMED, []), size
+
+
 def test_data_need_a_configuration_of_their_size() -> None:
     body = c.block(FLOATS, 2, 50.5, 0.0, status=0xC000)
     assert talk_rows((1, c.frame(0, body)))[0].cause == 3
