@@ -4,8 +4,8 @@ Every difference that may remain is named here, with who is right; anything else
 
 - ``state``/``point`` of a Modbus response: tshark joins a response with the *last* request of its
   transaction (a repeated request counts, natively it joins nothing), joins neither exception responses nor
-  functions without an address, and gives no address for the answer to some (FC 24). The native engine joins all of them, with
-  the first request seen. Native is right.
+  functions without an address, and gives no address for the answer to some (FC 24). The native engine joins
+  all of them, with the first request seen. Native is right.
 - MALFORMED: the native engine holds lengths and limits of the standards against every message; tshark
   marks only what it cannot dissect. Native is stricter.
 - RETRANSMITTED, GAP, MIDSTREAM, REASSEMBLED, UNANSWERED, CONFLICT, LATE: state of a TCP connection

@@ -8,7 +8,7 @@ Every difference that may remain is named here, with who is right; anything else
   station's name only in configuration 3, the native engine in 1 and 2 too. ``value`` of an analog channel:
   tshark shows its name instead, so that only the native engine has the number; of a frequency: tshark prints
   six digits. Native is right.
-- C37.118 points of the second PMU and channel on: tshark's fields do not tell which of several they belong to.
+- C37.118 points of the second PMU and channel on: tshark's fields do not tell to which they belong.
   ``aux`` of a stream of less than one frame a second is missing natively.
 - MMS and S7comm ``state``, and ``point`` of a response: only the native engine joins a response with its
   request, and gives it the request's point. Native knows more.

@@ -65,7 +65,7 @@ def test_integers_and_several_pmus() -> None:
 
 
 def test_configuration_3() -> None:
-    """Names with lengths of their own; kept as a configuration 2 is; of one in several frames only the count."""
+    """Names with lengths of their own; kept as a configuration 2 is; of one in several frames the count."""
     pmus = [c.pmu3(0, 1, 2, 0, "NORTH"), c.pmu3(FLOATS, 0, 0, 2, "", 8)]
     body = c.block(0, 1, -20, 150, [3, -4]) + c.block(FLOATS, 0, 49.5, 1.0, (), 2, 0x8000)
     told, row = talk_rows((1, c.config3(pmus, 25)), (1, c.frame(0, body)))
