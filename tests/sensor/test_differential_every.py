@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -61,3 +62,22 @@ def test_in_small_segments(protocol: str, size: int, tmp_path: Path, monkeypatch
     make, compare = MADE[protocol]
     write_pcap(tmp_path / "pieces.pcap", make())
     compare(tmp_path / "pieces.pcap")
+
+
+@pytest.mark.parametrize("protocol", OVER_TCP)
+def test_with_losses(protocol: str, tmp_path: Path) -> None:
+    """One frame of fifty is missing, with its request or its answer."""
+    make, compare = MADE[protocol]
+    random = Random(50)
+    write_pcap(tmp_path / "lossy.pcap", [frame for frame in make() if random.randrange(50)])
+    compare(tmp_path / "lossy.pcap")
+
+
+@pytest.mark.parametrize("protocol", OVER_TCP)
+def test_with_repetitions(protocol: str, tmp_path: Path) -> None:
+    """Each third segment comes twice, the second time behind what was said next."""
+    make, compare = MADE[protocol]
+    frames = make()
+    again = [(ts + 15_000_000, frame) for ts, frame in frames[::3]]
+    write_pcap(tmp_path / "again.pcap", sorted([*frames, *again], key=lambda stamped: stamped[0]))
+    compare(tmp_path / "again.pcap")
