@@ -79,6 +79,17 @@ def lossy_streams(path: Path) -> set[int]:
     return {int(line) for line in told.split()}
 
 
+def unfinished(native: pd.DataFrame, tshark: pd.DataFrame) -> set[int]:
+    """Frames with the last message of a direction, where tshark has one less: the capture ends within it.
+
+    The native engine reads the head of a long message, tshark waits for its end.
+    """
+    by = ["stream", "role"]
+    more = native.groupby(by).size().sub(tshark.groupby(by).size(), fill_value=0)
+    last = native.groupby(by)["frame"].max()
+    return {int(last[key]) for key in more.index[more == 1] if key in last.index}
+
+
 def sent_again(path: Path) -> set[int]:
     """Frames some of whose bytes were there before.
 
