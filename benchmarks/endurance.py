@@ -23,7 +23,6 @@ import numpy.typing as npt
 from benchmarks.generate import merge as generate
 from benchmarks.generate import substation, write_substation
 from benchmarks.stages import learn_apart
-from sensor.ahead import ahead
 from sensor.frames import FrameBatch
 from sensor.messages import MessageBatch
 from sensor.names import Names
@@ -128,7 +127,7 @@ def main(kind: str, packets: int) -> None:
     detection = Detection(names, baseline)
     begin = time.perf_counter()
     source = looped(packets) if kind == "loop" else flooded(packets)
-    alerts = sum(1 for _ in detection.run(ahead(_messages(NativeEngine(names), source, begin))))
+    alerts = sum(1 for _ in detection.run(_messages(NativeEngine(names), source, begin)))
     _tell(packets, begin, alerts=alerts, notes=detection.notes)
 
 

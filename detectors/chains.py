@@ -25,9 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Slice
-from detectors.groups import REPEATED, Ints, Lens, Numbered, among, in_order, order_of, repetitions, runs
+from detectors.groups import Ints, Lens, Numbered, among, in_order, order_of, runs
 from detectors.lookup import Lookup
-from detectors.rules.common import protocol_columns
+from detectors.rules.common import fresh_columns
 from grid_profiles.vocabulary import Flag, Role
 
 REQUESTS, PROCEDURE = 0, 1
@@ -171,15 +171,13 @@ class Chains:
         return steps.of(order_of(steps.row)) if len(steps.row) else steps
 
     def _requests(self, piece: Slice) -> Steps:
-        chosen, again = [], repetitions(piece)
+        chosen = []
         for proto, timers, _ in self._protocols:
-            columns = protocol_columns(piece, proto)
+            columns = fresh_columns(piece, proto)
             if not len(columns):
                 continue
             kind = columns["kind"]
             mine = (columns["role"] == Role.CLIENT) & (kind >= 0)
-            if again is not None:
-                mine &= ~again.take(columns.numbers)
             if len(timers):
                 mine &= ~among(kind, timers)
             chosen.append(columns.numbers[mine])
@@ -194,12 +192,12 @@ class Chains:
     def _procedures(self, piece: Slice) -> Steps:
         chosen = []
         for proto, _, procedures in self._protocols:
-            columns = protocol_columns(piece, proto)
+            columns = fresh_columns(piece, proto)
             if procedures and len(columns):
                 kind, cause = columns["kind"], columns["cause"]
                 mine = ((kind >= 45) & (kind <= 69)) | ((kind >= 100) & (kind <= 106))
                 mine &= ((cause >= 6) & (cause <= 10)) | ((cause >= 44) & (cause <= 47))
-                mine &= (columns["flags"] & np.uint32(REPEATED) == 0) & (columns["point"] >= 0)
+                mine &= columns["point"] >= 0
                 chosen.append(columns.numbers[mine])
         at = np.concatenate(chosen) if chosen else _NOWHERE
         if not len(at):

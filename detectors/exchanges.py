@@ -28,8 +28,8 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Names, Slice
-from detectors.groups import SECOND, Ints, among, order_of, repetitions
-from detectors.rules.common import Columns, protocol_columns
+from detectors.groups import SECOND, Ints, among, order_of
+from detectors.rules.common import Columns, fresh_columns
 from grid_profiles.vocabulary import Flag, Role
 
 PATIENCE: Final = 20 * SECOND
@@ -221,18 +221,14 @@ class Exchanges:
     def _with_fresh(self, piece: Slice) -> tuple[Rows, dict[str, npt.NDArray[Any]]]:
         """What waits, and behind it what this slice asks and answers; by what it is paired, by column."""
         made: list[tuple[Ints, Parts]] = []
-        again = repetitions(piece)
         for proto, way in self._ways:
-            columns = protocol_columns(piece, proto)
+            columns = fresh_columns(piece, proto)
             if way is _iec104:  # what stations report is most of it, and no part of any exchange
                 columns = columns.where(columns["kind"] >= COMMANDS)
             if not len(columns):
                 continue
             parts = way(columns)
-            mine = (parts.asks | parts.answers) & (columns["kind"] >= 0)
-            if again is not None:
-                mine &= ~again.take(columns.numbers)
-            chosen = np.flatnonzero(mine)
+            chosen = np.flatnonzero((parts.asks | parts.answers) & (columns["kind"] >= 0))
             if len(chosen):
                 asks, answers, tag = parts
                 made.append((columns.numbers[chosen], Parts(asks[chosen], answers[chosen], tag[chosen])))

@@ -81,7 +81,7 @@ class Lookup:
 
     def _empty(self, least: int) -> None:
         """At least so many slots, all of them empty: each holds a key that belongs to another slot."""
-        bits = min(least, MAX_SLOTS).bit_length()
+        bits = (min(least, MAX_SLOTS) - 1).bit_length()
         self._shift = np.uint64(64 - bits)
         self._key_in, self._in_slot = np.zeros(1 << bits, np.int64), np.zeros(1 << bits, np.int64)
         self._key_in[0] = 1  # the slot of 0 is the first, that of 1 is not

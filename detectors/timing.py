@@ -224,11 +224,8 @@ class Timing:
         series.conv[at] = piece.column("conv").take(rows[first])
         series.proto[at] = piece.column("proto").take(rows[first])
         again = repetitions(piece)
-        if again is None:
-            self._fresh(piece, rows, of, ts, window, found)
-        else:
-            fresh = ~again.take(rows)
-            self._fresh(piece, rows[fresh], of[fresh], ts[fresh], window, found)
+        fresh = slice(None) if again is None else ~again.take(rows)
+        self._fresh(piece, rows[fresh], of[fresh], ts[fresh], window, found)
         series.last[at] = np.maximum(series.last[at], np.maximum.reduceat(ts, first))
         series.silent[at], series.heard[at] = False, True
 

@@ -95,6 +95,7 @@ class Decoded:
         self.files = list(files)
         self.engine = engine
         self.batch = batch
+        precompile()  # here, where an interrupted program can end it; messages may be asked for by a thread
         self.names = Names(registry, limits)
         self.native = NativeEngine(self.names, copies)
         self.copies, self._profiles = copies, profiles
@@ -129,7 +130,6 @@ class Decoded:
         return self._undecoded + (self.beside.counters["undecoded"] if self.beside else 0)
 
     def __iter__(self) -> Iterator[MessageBatch]:
-        precompile()
         for file in self.files:
             yield from self._file(file) if isinstance(file, CaptureFile) else self._live(file)
             self._done += file.size
@@ -236,8 +236,7 @@ class Decoded:
             )
 
     def warm_up(self) -> None:
-        """Load or compile the decoders, which takes up to a minute, before frames wait for them."""
-        precompile()
+        """Load the decoders before frames wait for them."""
         self.native.decode(no_frames())
 
     def _rows_upto(self, foreign: _Foreign | None, number: int) -> tuple[Rows | None, _Foreign | None]:

@@ -60,8 +60,9 @@ class Tallies:
 
     def add(self, keys: npt.NDArray[np.int64]) -> None:
         """Count keys, int64 of shape (n,)."""
-        found = np.bincount(self._lookup.of(keys) + 1)[1:]  # before them: what found no room
-        self._counts = column(self._counts, np.array([len(found)]), 0)
+        numbers = self._lookup.of(keys)
+        self._counts = column(self._counts, numbers, 0)
+        found = np.bincount(numbers + 1)[1:]  # before them: what found no room
         self._counts[: len(found)] += found
 
     def items(self) -> Iterator[tuple[int, int]]:
@@ -139,8 +140,8 @@ class Inventory:
             return
         protos, points = (np.ascontiguousarray(rows[name]) for name in ("proto", "point"))
         for proto in np.flatnonzero(np.bincount(protos)).tolist():
-            own = np.sort(points.compress(protos == proto))
-            self._points.update((proto, point) for point in own[news(own)].tolist())
+            own = distinct(points.compress(protos == proto))
+            self._points.update((proto, point) for point in own.tolist())
 
     def _add_kinds(self, rows: npt.NDArray[Any]) -> None:
         roles = rows["role"].astype(np.int64)

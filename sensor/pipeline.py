@@ -435,7 +435,7 @@ class Detection:
 
     def run(self, batches: Iterable[MessageBatch]) -> Iterator[Alert]:
         """Yield alerts as they close (not sorted); afterwards the attributes hold everything."""
-        for burst in bursts(Slicer().run(batches)):
+        for burst in bursts(Slicer().run(ahead(batches))):
             yield from self._keep(self._burst(burst))
         yield from self._keep(self._close())
         self.alerts = by_start(self.alerts)

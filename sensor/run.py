@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from grid_profiles.vocabulary import POINT
 from sensor import __version__
-from sensor.ahead import ahead
 from sensor.engines import Decoded
 from sensor.errors import CaptureError
 from sensor.inventory import Inventory
@@ -133,8 +132,8 @@ def run_detect(
     began = time.monotonic()
     inventory, samples = Inventory(decoded, point_limit=0), Samples()
     detection = Detection(decoded.names, baseline)
-    batches: Iterable[MessageBatch] = tap(decoded, inventory, samples)
-    for alert in detection.run(ahead(through(batches) if through else batches)):
+    batches = tap(decoded, inventory, samples)
+    for alert in detection.run(through(batches) if through else batches):
         if on_alert is not None:
             on_alert(alert)
     if decoded.first is None and decoded.problems:

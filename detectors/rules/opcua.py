@@ -126,7 +126,7 @@ class OpcuaRules(ProtocolRules):
         begun = (numbers[first] - 1).tolist()
         old[first] = [start if last is None else last for start, last in zip(begun, before, strict=True)]
         back = (numbers <= old) & ~((old >= WRAP_FROM) & (numbers < WRAP_TO))
-        back &= columns["flags"].take(order) & np.uint32(Flag.LATE) == 0
+        back &= ~has(columns, Flag.LATE).take(order)
         top = np.maximum(np.maximum.reduceat(numbers, first), old[first])
         wrong = np.logical_or.reduceat(back, first)
         last = np.where(wrong, top, numbers[first + sizes - 1])

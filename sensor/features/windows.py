@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.base import Slice
-from detectors.groups import REPEATED, SECOND, Lens, column, conv_part, news, order_of, pack, runs
+from detectors.groups import REPEATED, SECOND, Lens, column, conv_part, distinct, news, order_of, pack, runs
 from detectors.tables import FEATURES
 from grid_profiles.vocabulary import DANGEROUS, Flag, KindClass, Role
 
@@ -236,8 +236,7 @@ def _changed_share(changes: dict[int, tuple[int, int]], convs: npt.NDArray[Any])
 
 def _class_codes(rows: Columns, lens: Lens) -> npt.NDArray[np.int64]:
     pairs = rows["proto"].astype(np.int64) << 32 | (rows["kind"].astype(np.int64) & 0xFFFFFFFF)
-    here = np.sort(pairs)
-    here = here[news(here)]
+    here = distinct(pairs)
     codes = np.array([_class_code(pair, lens) for pair in here.tolist()], np.int64)
     return codes.take(np.searchsorted(here, pairs))
 

@@ -32,6 +32,7 @@ def emit_iec104(memory: Any, names: Any, buf: Any, at: int, end: int) -> None:
         flow.conv = conversation(memory, names, IEC104, context.client, context.server, context.port, 0, 0)
     row = open_row(memory, IEC104, flow.conv)
     parse_iec104(buf, at, end, row)
+    row.size = context.pdu
     if row.kind < 0:
         return
     count, step, element = iec104_objects(buf, at, end)

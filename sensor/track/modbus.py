@@ -28,6 +28,7 @@ def emit_modbus(memory: Any, names: Any, buf: Any, at: int, end: int) -> None:
     row = open_row(memory, MODBUS, conv)
     request = context.role == ROLE_CLIENT
     parse_modbus(buf, at, end, request, row)
+    row.size = context.pdu
     key = request_key(context.stream, row.seq, unit, row.kind)
     base = np.int64(-1)
     if request:

@@ -14,7 +14,7 @@ from grid_profiles.vocabulary import Flag
 from sensor.jit import inlined
 from sensor.track.dispatch import emit_pdu, next_start, pdu_head, pdu_length
 from sensor.track.holes import NOTHING
-from sensor.track.state import HTTP, IEC104, MODBUS, Count
+from sensor.track.state import HTTP, Count
 from sensor.track.streams import SLOT, keep, release
 from sensor.wire.status import MORE, OK
 
@@ -132,8 +132,6 @@ def _cut(memory: Any, names: Any, pool: Any, buf: Any, at: int, end: int, proto:
         if memory.cursor[0] > rows:
             row = memory.messages[rows]
             row.flags = (row.flags | np.uint32(_TRUNCATED)) & ~np.uint32(_MALFORMED)
-            if proto == MODBUS or proto == IEC104:  # the others take it from their header
-                row.size = max(need, row.size)
 
 
 @inlined

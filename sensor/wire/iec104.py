@@ -97,7 +97,6 @@ def iec104_next(buf: Any, at: int, end: int) -> int:
 @kernel
 def parse_iec104(buf: Any, at: int, end: int, row: Any) -> None:
     """Fill ``row`` from the complete APDU ``buf[at:end]``."""
-    row.size = end - at
     if end - at < 2 + MIN_LENGTH or end - at > 2 + MAX_LENGTH:
         row.flags |= np.uint32(_MALFORMED)
         return

@@ -75,7 +75,6 @@ def parse_modbus(buf: Any, at: int, end: int, request: bool, row: Any) -> None:
     unit = np.int64(buf[at + 6])
     row.kind = function
     row.seq = be16(buf, at)
-    row.size = end - at
     if end - at - 6 > MAX_LENGTH:
         row.flags |= np.uint32(_MALFORMED)
     if code & 0x80:
